@@ -1,0 +1,54 @@
+"""Injected time. Nothing else in the gateway asks the operating system what time it is."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What rooms are given when they need time."""
+
+    def now(self) -> datetime:
+        """The present instant, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards; the only base for timeouts."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        """The present instant, aware, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards."""
+        return time.monotonic()
+
+
+class FixedClock:
+    """A clock that a test or a replay sets by hand."""
+
+    def __init__(self, at: datetime) -> None:
+        if at.tzinfo is None:
+            raise ValueError("a clock needs an aware datetime")
+        self._at = at
+        self._monotonic = 0.0
+
+    def now(self) -> datetime:
+        """The instant that was set last."""
+        return self._at
+
+    def monotonic(self) -> float:
+        """Seconds moved by `advance` since the start."""
+        return self._monotonic
+
+    def advance(self, by: timedelta) -> None:
+        """Move the wall clock, forwards or backwards; the monotonic clock only moves forwards."""
+        self._at += by
+        self._monotonic += max(0.0, by.total_seconds())

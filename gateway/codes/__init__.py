@@ -1,0 +1,1 @@
+"""The tables of codes, one TOML file a room; read by gateway.errors."""

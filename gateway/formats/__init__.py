@@ -1,0 +1,1 @@
+"""The only parsers and writers of the gateway. Every dangerous constructor lives here, once."""

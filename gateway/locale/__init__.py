@@ -1,0 +1,1 @@
+"""gettext catalogues, made from gateway/codes/ by build.py."""

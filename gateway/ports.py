@@ -1,0 +1,228 @@
+"""The small interfaces that rooms are given. `app.py` decides what stands behind each.
+
+A room never constructs what it can be given: store, clock, network, keys and the rule sets enter here, so that a
+test can hand in a scripted one and a tester's stand-in looks the same as the world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from gateway.message import (
+    Answer,
+    Attempt,
+    Case,
+    Committed,
+    Conformity,
+    Context,
+    Document,
+    Evidence,
+    Exchange,
+    Finding,
+    ItemRecord,
+    ItemResult,
+    JournalEntry,
+    Json,
+    Outcome,
+    Receipt,
+    RegistryEntry,
+    Step,
+    Submission,
+    SubmissionStatus,
+)
+
+
+class Store(Protocol):
+    """The ledger: the only truth. `commit` returns after the bytes are synced."""
+
+    async def commit(self, step: Step) -> Committed:
+        """Write the step in one transaction; raise `StaleState` if a thing was not in the expected state."""
+        ...
+
+    async def submission(self, id: str) -> Submission | None: ...
+    async def submission_status(self, id: str) -> SubmissionStatus | None: ...
+    async def earlier(self, sender: str, control_id: str) -> Sequence[Submission]:
+        """Submissions of the sender under the control id, newest first, at most 10, bodies left out."""
+        ...
+
+    async def first_answer(self, submission: str) -> Answer | None: ...
+
+    async def received(self, limit: int) -> Sequence[Submission]:
+        """Submissions still to be taken apart, oldest first."""
+        ...
+
+    async def gatherable(self, limit: int) -> Sequence[ItemRecord]:
+        """Valid items, each sender's in sequence, none behind a submission that is still `received`."""
+        ...
+
+    async def case(self, id: str) -> Case | None: ...
+    async def case_items(self, case: str) -> Sequence[ItemRecord]:
+        """The gathered items of a case in the order of gathering."""
+        ...
+
+    async def undocumented(self, limit: int) -> Sequence[Case]:
+        """Complete cases whose current version has no document yet."""
+        ...
+
+    async def expiring(self, before: datetime, limit: int) -> Sequence[Case]:
+        """Open or reopened cases whose time limit has passed."""
+        ...
+
+    async def document(self, id: str) -> Document | None: ...
+    async def exchange(self, id: str) -> Exchange | None: ...
+    async def exchanges_of_case(self, case: str) -> Sequence[Exchange]: ...
+    async def runnable(self, destination: str, now: datetime, limit: int) -> Sequence[Exchange]:
+        """Heads of keys that are `due` and whose time has come, oldest first."""
+        ...
+
+    async def in_state(self, destination: str, state: str, limit: int) -> Sequence[Exchange]: ...
+    async def next_due(self, destination: str) -> datetime | None:
+        """When the earliest waiting head becomes runnable, if one has a time."""
+        ...
+
+    async def attempts(self, exchange: str) -> Sequence[Attempt]: ...
+    async def receipts(self, destination: str, scopes: Sequence[str]) -> Mapping[str, str]:
+        """Live receipts by name; where two scopes have the same name, the first scope wins."""
+        ...
+
+    async def answers_due(self, now: datetime, limit: int) -> Sequence[Answer]:
+        """Later answers still owed: per sender in order, only the head of each sender."""
+        ...
+
+    async def registry(self, programme: str) -> Sequence[RegistryEntry]: ...
+    async def conformity(self, destination: str) -> Conformity | None: ...
+    async def journal(self, submission: str) -> Sequence[JournalEntry]:
+        """Every state change of the submission, its items, cases, exchanges and answers, in feed order."""
+        ...
+
+    async def counts(self) -> Mapping[str, Mapping[str, tuple[int, datetime | None]]]:
+        """thing -> state -> (how many, since when the oldest), for every waiting state and the final ones."""
+        ...
+
+    async def recover(self) -> Sequence[str]:
+        """After a crash: apply `flow.AFTER_CRASH`, journalled; returns the ids that became unknown."""
+        ...
+
+
+class Mapper(Protocol):
+    """Room map: pure. Same submission and context, same result."""
+
+    digest: str
+
+    def take_apart(self, submission: Submission, context: Context) -> tuple[ItemResult, ...]:
+        """One result per subject. Input that cannot be read at all is one refused result with findings."""
+        ...
+
+    def render(self, document: Json, target: str, values: Mapping[str, str]) -> bytes:
+        """A national message from a document; `target` names a file under mappings/<programme>/out/."""
+        ...
+
+
+class Validator(Protocol):
+    """Room validate: pure."""
+
+    digest: str
+
+    def findings(self, result: ItemResult, context: Context) -> tuple[Finding, ...]:
+        """Everything wrong with the item's resources, each with its place in the sender's format if known."""
+        ...
+
+
+class EvidenceSigner(Protocol):
+    """Signs documents. The private key is behind it and never comes out."""
+
+    def sign(self, body: bytes, at: datetime) -> Evidence: ...
+
+
+class SignatureValue(Protocol):
+    """What a raw signature consists of; destinations place the parts where they want them."""
+
+    value: bytes
+    method: str
+    certificate_der: bytes
+    subject_dn: str
+    thumbprint: str
+    timestamp: datetime
+
+
+class Signer(Protocol):
+    """Signs a destination's bytes with the key configured for it."""
+
+    def sign_bytes(self, body: bytes, at: datetime) -> SignatureValue: ...
+
+
+class Gate(Protocol):
+    """The exchange certificate gate: may anything leave for this destination now?"""
+
+    async def closed(self, destination: str, now: datetime) -> str | None:
+        """None when open, else the permanent code of the reason."""
+        ...
+
+
+class Reply(Protocol):
+    """What came back over the network."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class NotSent(Exception):
+    """The connection failed before the first byte of the request left: safe to try again."""
+
+
+class MaybeSent(Exception):
+    """It broke after bytes had left: nobody knows whether it arrived."""
+
+
+class Network(Protocol):
+    """The only way out. Raises `NotSent` or `MaybeSent`, nothing else."""
+
+    async def request(
+        self, peer: str, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: float
+    ) -> Reply: ...
+
+    async def mllp(self, peer: str, host: str, port: int, frame: bytes, timeout: float) -> bytes:
+        """Send one framed message and return the framed answer."""
+        ...
+
+
+class Wire(Protocol):
+    """One wire protocol towards destinations; one file each in deliver/."""
+
+    def render(
+        self, document: Document, exchange: Exchange, receipts: Mapping[str, str], number: int, now: datetime
+    ) -> tuple[bytes, str | None]:
+        """The bytes of this attempt, and the id by which the peer could recognise them."""
+        ...
+
+    async def send(self, attempt: Attempt) -> Outcome:
+        """Put the attempt's bytes on the wire and judge the answer."""
+        ...
+
+    async def reconcile(self, exchange: Exchange, attempt: Attempt) -> Outcome | None:
+        """Ask what became of it; None where the destination cannot be asked."""
+        ...
+
+
+Settled = Callable[[str, float], Awaitable[SubmissionStatus | None]]
+"""Wait until a submission's findings are ready, at most so many seconds; None when the time is up."""
+
+__all__ = [
+    "EvidenceSigner",
+    "Gate",
+    "Mapper",
+    "MaybeSent",
+    "Network",
+    "NotSent",
+    "Receipt",
+    "Reply",
+    "Settled",
+    "SignatureValue",
+    "Signer",
+    "Store",
+    "Validator",
+    "Wire",
+]

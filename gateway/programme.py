@@ -1,0 +1,101 @@
+"""What a programme is, as data: `mappings/<programme>/programme.toml`, read once, typed, frozen.
+
+A programme is added by writing files; no Python knows its name. This file only gives the data its shape.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from gateway.errors import Misconfigured
+from gateway.message import Language
+from gateway.settings import Part
+
+
+class Intake(Part, frozen=True, kw_only=True):
+    """Which mapping reads which input. The first entry that matches is taken."""
+
+    format: str  # "hl7v2", "table", "json", "xml", "fhir"
+    mapping: str  # file in the programme's folder
+    message: tuple[str, ...] = ()  # HL7: "ADT^A03", "DFT^P03"; "*" for any
+    when: str = ""  # JSON: "$.kind = stay"; table: a column that must be there; XML: root element
+
+
+class Completion(Part, frozen=True, kw_only=True):
+    """What completes a case: every named part present (each alternative is a set; one must be there)."""
+
+    parts: tuple[tuple[str, ...], ...]
+
+
+class CasePlan(Part, frozen=True, kw_only=True):
+    """One kind of case. `expires_after` is an ISO 8601 duration (P30D); empty: it waits, counted and aged."""
+
+    kind: str
+    complete: Completion
+    expires_after: str = ""
+    late: str = "new_version"  # what a later item does
+
+
+class DocumentPlan(Part, frozen=True, kw_only=True):
+    """How a complete case becomes one document Bundle."""
+
+    kind: str  # the case kind
+    bundle: str = "collection"  # or "message"
+    event: str = ""  # MessageHeader.eventCoding "system|code" for messages
+    profile: str = ""
+    source_name: str = "gateway"
+    endpoint: str = "urn:gateway"
+
+
+class Route(Part, frozen=True, kw_only=True):
+    """Where documents of a case kind go. Days are ISO dates, inclusive, judged on the document's day."""
+
+    kind: str
+    destination: str
+    valid_from: str | None = None
+    valid_to: str | None = None
+    when: str = ""  # FHIRPath on the document Bundle; empty: always
+
+
+class Title(Part, frozen=True, kw_only=True):
+    """The name in the four languages."""
+
+    en: str
+    fa: str
+    it: str
+    zh: str
+
+
+class Programme(Part, frozen=True, kw_only=True):
+    """The whole file, with the folder it came from."""
+
+    name: str
+    title: Title
+    language: Language
+    timezone: str
+    intake: tuple[Intake, ...]
+    case: tuple[CasePlan, ...]
+    document: tuple[DocumentPlan, ...]
+    route: tuple[Route, ...]
+    canonical: str = "https://gateway.invalid/fhir"  # base of our draft profiles; configurable by design
+    profiles: tuple[str, ...] = ()  # further folders under profiles/ to load
+    folder: str = ""
+
+
+def load(home: Path, name: str) -> Programme:
+    """The programme of that name under `home/mappings`, or `Misconfigured` naming what is wrong."""
+    folder = home / "mappings" / name
+    try:
+        raw = tomllib.loads((folder / "programme.toml").read_text(encoding="utf-8"))
+        raw["folder"] = str(folder)
+        found = msgspec.convert(raw, Programme)
+    except OSError as error:
+        raise Misconfigured(detail=f"programme {name}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise Misconfigured(detail=f"{folder / 'programme.toml'}: {error}") from None
+    if found.name != name:
+        raise Misconfigured(detail=f"{folder / 'programme.toml'}: name is {found.name!r}, the folder is {name!r}")
+    return found
