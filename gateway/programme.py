@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -36,7 +37,7 @@ class CasePlan(Part, frozen=True, kw_only=True):
     kind: str
     complete: Completion
     expires_after: str = ""
-    late: str = "new_version"  # what a later item does
+    at_limit: Literal["expire", "complete"] = "expire"  # a time limit may also be what completes it
 
 
 class DocumentPlan(Part, frozen=True, kw_only=True):

@@ -1,0 +1,86 @@
+"""Documents: a complete case as one Bundle, built once, its bytes never changed afterwards.
+
+Resources of several items that have the same id are one resource: a later item replaces the top-level elements
+that it brings and leaves the others, except `identifier`, which grows. So an ADT that knows the address and a DFT that
+does not make one Patient with the address. Order is the order of first appearance; the same items give the same
+bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from gateway.errors import Misconfigured
+from gateway.formats import json
+from gateway.message import Case, ItemRecord, Json
+from gateway.programme import DocumentPlan, Programme
+
+
+def document_id(case: Case) -> str:
+    """The id of the document of this case version; the same every time it is asked."""
+    return hashlib.sha256(f"document\0{case.id}\0{case.version}".encode()).hexdigest()[:32]
+
+
+def plan_for(programme: Programme, kind: str) -> DocumentPlan:
+    """The document plan of that kind of case, or `Misconfigured`."""
+    for plan in programme.document:
+        if plan.kind == kind:
+            return plan
+    raise Misconfigured(detail=f"programme {programme.name} has no document for cases of kind {kind!r}")
+
+
+def _union(earlier: list[Any], later: list[Any]) -> list[Any]:
+    return [*earlier, *(each for each in later if each not in earlier)]
+
+
+def _overlay(earlier: Json, later: Json) -> Json:
+    merged = {**earlier, **later}
+    if "identifier" in earlier and isinstance(later.get("identifier"), list):
+        merged["identifier"] = _union(earlier["identifier"], later["identifier"])
+    return merged
+
+
+def merge(resources: Iterable[Json]) -> list[Json]:
+    """One resource per type and id, in the order of first appearance."""
+    merged: dict[tuple[str, str], Json] = {}
+    for resource in resources:
+        key = (resource["resourceType"], resource["id"])
+        merged[key] = _overlay(merged[key], resource) if key in merged else resource
+    return list(merged.values())
+
+
+def _instant(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _header(plan: DocumentPlan, id: str, resources: Sequence[Json]) -> Json:
+    system, _, code = plan.event.partition("|")
+    return {
+        "resourceType": "MessageHeader",
+        "id": id,
+        "eventCoding": {"system": system, "code": code},
+        "source": {"name": plan.source_name, "endpoint": plan.endpoint},
+        "focus": [{"reference": f"{r['resourceType']}/{r['id']}"} for r in resources],
+    }
+
+
+def assemble(programme: Programme, case: Case, items: Sequence[ItemRecord], at: datetime) -> bytes:
+    """The document's exact bytes: a Bundle of the merged resources of the items, in the order of gathering."""
+    plan = plan_for(programme, case.kind)
+    id = document_id(case)
+    resources = merge(resource for item in items for resource in item.result.resources)
+    if plan.bundle == "message":
+        resources = [_header(plan, id, resources), *resources]
+    bundle: Json = {"resourceType": "Bundle", "id": id}
+    if plan.profile:
+        bundle["meta"] = {"profile": [plan.profile]}
+    bundle["identifier"] = {"system": f"{programme.canonical}/document", "value": id}
+    bundle["type"] = plan.bundle
+    bundle["timestamp"] = _instant(at)
+    bundle["entry"] = [
+        {"fullUrl": f"{programme.canonical}/{r['resourceType']}/{r['id']}", "resource": r} for r in resources
+    ]
+    return json.write(bundle)
