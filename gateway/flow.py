@@ -6,7 +6,7 @@ state, because `store.commit` checks every move against this table before it wri
 
     submission  received -> itemised                     exits: refused, parked
     item        received -> mapped -> valid -> gathered   exits: refused, parked
-    case        open -> complete -> reopened -> complete  exits: expired
+    case        open -> complete -> reopened -> complete  exits: expired, parked
     exchange    due -> claimed -> rendered -> in_flight -> awaiting -> delivered
                 exits: held, rejected, parked, superseded, unknown
     answer      owed -> given                             or not_owed
@@ -90,6 +90,9 @@ _CASE: Final[_Table] = {
     ("reopened", "complete"): _by(Room.GATHER),
     ("reopened", "expired"): _by(Room.GATHER),
     ("expired", "reopened"): _by(Room.GATHER),  # the missing part came after all
+    ("complete", "parked"): _by(Room.GATHER),  # its document could not be made: ours to look at
+    ("parked", "reopened"): _by(Room.GATHER),
+    ("parked", "complete"): _OPERATOR,
 }
 
 _EXCHANGE: Final[_Table] = {

@@ -78,7 +78,7 @@ def join(plan: CasePlan, case: Case | None, item: ItemRecord, at: datetime) -> t
             opened_at=at,
         )
         moves.append(_move(case, NEW, "open"))
-    elif case.state in {"complete", "expired"}:
+    elif case.state in {"complete", "expired", "parked"}:
         moves.append(_move(case, case.state, "reopened"))
         case = msgspec.structs.replace(case, state="reopened")
     case = _joined(plan, case, item, at)

@@ -1,0 +1,247 @@
+"""The loops that carry a submission through the rooms: take apart, gather, publish, pass time limits.
+
+The ledger is the only memory. Each loop asks it for what is to be done, does it, and commits one step; after a crash
+the same question gives the same work. Mapping runs in parallel; gathering commits per subject in the order that the
+store hands out. A fault of ours parks the thing that met it, with a reference, and the loop goes on: this file
+holds the gateway's only broad `except`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from gateway import steps, workers
+from gateway.bell import Bell
+from gateway.clock import Clock
+from gateway.errors import StaleState, StorageFailed
+from gateway.gather import documents
+from gateway.message import Answer, Case, Finding, ItemRecord, Step, Submission
+from gateway.pool import Pool, WorkerDied
+from gateway.ports import Store
+from gateway.programme import Programme
+from gateway.settings import Sender, Settings
+from gateway.sign import evidence
+
+_log = structlog.get_logger()
+_IDLE: Final = 1.0
+_STORAGE_PAUSE: Final = 1.0
+
+Later = Callable[[Submission, Sequence[Finding]], Sequence[Answer]]
+"""Builds the answers that are owed later for findings that came after the first answer."""
+
+
+class Work:
+    """One process's share of the work."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        pool: Pool,
+        clock: Clock,
+        bell: Bell,
+        programmes: Mapping[str, Programme],
+        later: Later,
+    ) -> None:
+        self._settings, self._store, self._pool = settings, store, pool
+        self._clock, self._bell, self._programmes, self._later = clock, bell, programmes, later
+        self._senders: dict[str, Sender] = {sender.id: sender for sender in settings.sender}
+        self._folder = Path(settings.data) / "registry"
+        self._registry: dict[str, str] = {}
+        self._taking: dict[str, asyncio.Task[None]] = {}
+        self._deaths: dict[str, int] = {}
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until `stop`; a storage failure pauses, anything else that is ours parks."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._loop("submission:received", self.take_apart))
+            group.create_task(self._loop("item:valid", self.gather))
+            group.create_task(self._loop("case:complete", self.publish))
+            group.create_task(self._loop("clock", self.pass_limits))
+
+    def stop(self) -> None:
+        """Let every loop end after what it is doing."""
+        self._stopping.set()
+        self._bell.ring(("submission:received", "item:valid", "case:complete", "clock"))
+
+    def registry_changed(self) -> None:
+        """Read the reference data anew for the next submission."""
+        self._registry.clear()
+
+    async def _loop(self, topic: str, once: Callable[[], Awaitable[bool]]) -> None:
+        while not self._stopping.is_set():
+            try:
+                busy = await once()
+            except StorageFailed:
+                _log.error("storage_failed", topic=topic)
+                await asyncio.sleep(_STORAGE_PAUSE)
+                continue
+            if not busy:
+                await self._bell.wait(topic, _IDLE)
+
+    async def _commit(self, step: Step) -> None:
+        await self._store.commit(step)
+        self._bell.ring_for(step)
+
+    async def _guard(self, work: Coroutine[Any, Any, None], park: Callable[[str], Step], id: str) -> None:
+        """The worker loop's broad `except`: whatever goes wrong with one thing parks that thing."""
+        try:
+            await work
+        except (StorageFailed, StaleState):
+            raise
+        except WorkerDied:
+            self._deaths[id] = self._deaths.get(id, 0) + 1
+            if self._deaths[id] > 1:
+                await self._park(park, id, "WorkerDied")
+        except Exception as fault:  # noqa: BLE001 - the one place: it parks
+            await self._park(park, id, type(fault).__name__)
+
+    async def _park(self, park: Callable[[str], Step], id: str, kind: str) -> None:
+        reference = secrets.token_hex(6)
+        # The message of the exception could quote the input, so only its kind is logged.
+        _log.error("parked", id=id, kind=kind, reference=reference)
+        await self._commit(park(reference))
+
+    # --- map and validate ------------------------------------------------------------------------
+
+    async def take_apart(self) -> bool:
+        """Hand received submissions to the workers; True when there was something to hand out."""
+        room = self._pool.size * 3 - len(self._taking)
+        if room <= 0:
+            await asyncio.wait(self._taking.values(), return_when=asyncio.FIRST_COMPLETED)
+            return True
+        waiting = await self._store.received(room + len(self._taking))
+        fresh = [each for each in waiting if each.id not in self._taking][:room]
+        for submission in fresh:
+            task = asyncio.create_task(self._take(submission))
+            self._taking[submission.id] = task
+            task.add_done_callback(lambda done, taken=submission.id: self._taken(taken, done))
+        return bool(fresh)
+
+    def _taken(self, id: str, task: asyncio.Task[None]) -> None:
+        self._taking.pop(id, None)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            _log.warning("take_apart_failed", submission=id, kind=type(fault).__name__)
+
+    async def _take(self, submission: Submission) -> None:
+        await self._guard(
+            self._examine(submission),
+            lambda reference: steps.park_submission(submission, reference, self._clock.now()),
+            submission.id,
+        )
+
+    async def _examine(self, submission: Submission) -> None:
+        sender = self._senders.get(submission.sender)
+        ask = workers.Ask(
+            self._clock.now(),
+            await self._registry_of(submission.programme),
+            str(self._folder),
+            sender.options if sender else {},
+        )
+        examined = await self._pool.run(workers.take, submission, ask)
+        if sender and sender.rows == "all_or_nothing":
+            examined = steps.all_or_nothing(examined)
+        answers = self._answers(submission, examined)
+        await self._commit(steps.itemise(submission, examined, self._clock.now(), answers))
+
+    def _answers(self, submission: Submission, examined: Sequence[workers.Examined]) -> Sequence[Answer]:
+        """What the sender is told later: nothing when the first answer is still waiting for these findings."""
+        if self._bell.awaited(f"submission/{submission.id}"):
+            return ()
+        findings = [found for each in examined for found in each.result.findings]
+        return self._later(submission, findings)
+
+    async def _registry_of(self, programme: str) -> str:
+        if programme not in self._registry:
+            entries = await self._store.registry(programme)
+            self._registry[programme] = workers.write_registry(self._folder, entries)
+        return self._registry[programme]
+
+    # --- gather ----------------------------------------------------------------------------------
+
+    async def gather(self) -> bool:
+        """Let valid items join their cases: subjects in parallel, each subject in sequence."""
+        items = await self._store.gatherable(200)
+        order = sorted(enumerate(items), key=lambda pair: (pair[1].sender, str(pair[1].result.subject), pair[0]))
+        subjects = [
+            [item for _, item in group]
+            for _, group in groupby(order, key=lambda pair: (pair[1].sender, pair[1].result.subject))
+        ]
+        await asyncio.gather(*(self._gather_subject(each) for each in subjects))
+        return bool(items)
+
+    async def _gather_subject(self, items: Sequence[ItemRecord]) -> None:
+        for item in items:
+            try:
+                await self._guard(
+                    self._join(item),
+                    lambda reference, item=item: steps.park_item(item, reference, self._clock.now()),  # type: ignore[misc]
+                    item.id,
+                )
+            except StaleState:
+                return  # somebody else took a step of this case: ask the ledger again
+
+    async def _join(self, item: ItemRecord) -> None:
+        assert item.result.case is not None
+        case = await self._store.case(item.result.case.id)
+        step = steps.gather(self._programmes[item.programme], case, item, self._clock.now())
+        await self._commit(step)
+
+    # --- publish ---------------------------------------------------------------------------------
+
+    async def publish(self) -> bool:
+        """Build, sign and route the document of every complete case version that has none."""
+        due = await self._store.undocumented(50)
+        await asyncio.gather(*(self._publish_case(case) for case in due))
+        return bool(due)
+
+    async def _publish_case(self, case: Case) -> None:
+        try:
+            await self._guard(
+                self._publish(case), lambda reference: steps.park_case(case, reference, self._clock.now()), case.id
+            )
+        except StaleState:
+            _log.info("publish_again", case=case.id)
+
+    async def _publish(self, case: Case) -> None:
+        programme, at = self._programmes[case.programme], self._clock.now()
+        items = await self._store.case_items(case.id)
+        body = documents.assemble(programme, case, items, at)
+        proof = await self._pool.run(workers.sign, body, at)
+        made = steps.document(programme, case, items, body, proof, at)
+        provenance = evidence.provenance(made, programme.canonical)
+        older = await self._store.exchanges_of_case(case.id)
+        await self._commit(steps.publish(programme, case, made, provenance, older, at))
+
+    # --- time ------------------------------------------------------------------------------------
+
+    async def pass_limits(self) -> bool:
+        """Expire, or complete, the cases whose time is up; their sender is told what was missing."""
+        now = self._clock.now()
+        late = await self._store.expiring(now, 100)
+        for case in late:
+            programme = self._programmes[case.programme]
+            answers = await self._late_answers(programme, case)
+            try:
+                await self._commit(steps.pass_limit(programme, case, now, answers))
+            except StaleState:
+                _log.info("limit_overtaken", case=case.id)
+        if not late:
+            await self._bell.wait("clock", timedelta(seconds=5).total_seconds())
+        return True
+
+    async def _late_answers(self, programme: Programme, case: Case) -> Sequence[Answer]:
+        items = await self._store.case_items(case.id)
+        if not items:
+            return ()
+        submission = await self._store.submission(items[-1].submission)
+        return self._later(submission, (steps.missing_parts(programme, case),)) if submission else ()

@@ -1,0 +1,150 @@
+"""What worker processes do: map, validate and sign. They have no database and no network.
+
+Each worker loads the rule sets once. Reference data arrives as a content-addressed file that the owner of the
+ledger wrote (`write_registry`); its digest is part of the context, so a replay can be exact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from gateway import map as mapping
+from gateway import settings as configuration
+from gateway import validate
+from gateway.flow import Room
+from gateway.formats import json
+from gateway.message import Context, Evidence, ItemResult, RegistryEntry, Submission
+from gateway.ports import EvidenceSigner, Mapper, Validator
+from gateway.programme import Programme
+from gateway.programme import load as load_programme
+from gateway.settings import Settings
+from gateway.sign import evidence
+
+Registry = Mapping[str, Mapping[str, tuple[RegistryEntry, ...]]]
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """The compiled rule sets of one process."""
+
+    programmes: Mapping[str, Programme]
+    mapper: Mapper
+    validator: Validator
+
+
+class Examined(msgspec.Struct, frozen=True):
+    """One item's result, and the room that refused it, if one did."""
+
+    result: ItemResult
+    refused_by: Room | None = None
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What a worker needs beside the submission: the recorded clock and where the reference data lies."""
+
+    now: datetime
+    registry: str  # digest
+    folder: str
+    options: Mapping[str, str]
+
+
+def load_rules(settings: Settings) -> Rules:
+    """Every programme's mappings, profiles and checks, compiled; `Misconfigured` names all that is wrong."""
+    home = Path(settings.home)
+    programmes = {name: load_programme(home, name) for name in settings.programmes}
+    found = tuple(programmes.values())
+    return Rules(programmes, mapping.load(home, found), validate.load(home, found))
+
+
+def write_registry(folder: Path, entries: Sequence[RegistryEntry]) -> str:
+    """Keep the reference data as a file named by its digest; the same data is written once."""
+    body = json.write(sorted(entries, key=lambda e: (e.kind, e.key, e.valid_from or "")))
+    digest = hashlib.sha256(body).hexdigest()
+    path = folder / f"{digest}.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_bytes(body)
+        temporary.rename(path)
+    return digest
+
+
+@lru_cache(maxsize=8)
+def read_registry(folder: str, digest: str) -> Registry:
+    """The reference data of that digest, by kind and key."""
+    raw = json.read((Path(folder) / f"{digest}.json").read_bytes())
+    found: dict[str, dict[str, list[RegistryEntry]]] = {}
+    for entry in msgspec.convert(raw, list[RegistryEntry]):
+        found.setdefault(entry.kind, {}).setdefault(entry.key, []).append(entry)
+    return {kind: {key: tuple(rows) for key, rows in keys.items()} for kind, keys in found.items()}
+
+
+def context_for(submission: Submission, ask: Ask, id_key: bytes) -> Context:
+    """Everything that mapping and checks may know beside the submission itself."""
+    named = f"{ask.registry}\0{submission.sender}\0{ask.now.isoformat()}\0{sorted(ask.options.items())}"
+    return Context(
+        digest=hashlib.sha256(named.encode()).hexdigest(),
+        now=ask.now,
+        sender=submission.sender,
+        programme=submission.programme,
+        id_key=id_key,
+        registry=read_registry(ask.folder, ask.registry),
+        sender_options=ask.options,
+    )
+
+
+def examine(rules: Rules, submission: Submission, context: Context) -> tuple[Examined, ...]:
+    """Map, then validate what could be mapped. Pure: the same context gives the same result."""
+    return tuple(_examine(rules, each, context) for each in rules.mapper.take_apart(submission, context))
+
+
+def _examine(rules: Rules, result: ItemResult, context: Context) -> Examined:
+    if result.refused:
+        return Examined(result, Room.MAP)
+    found = (*result.findings, *rules.validator.findings(result, context))
+    checked = msgspec.structs.replace(result, findings=found)
+    return Examined(checked, Room.VALIDATE if checked.refused else None)
+
+
+# --- inside a worker process -------------------------------------------------------------------------
+
+_rules: Rules | None = None
+_signer: EvidenceSigner | None = None
+_id_key: bytes = b""
+
+
+def begin(settings: Settings, id_key: bytes) -> None:
+    """Initialise a worker process; interrupts are the parent's business."""
+    global _rules, _signer, _id_key
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _rules, _id_key = load_rules(settings), id_key
+    _signer = evidence.open_signer(settings)
+
+
+def take(submission: Submission, ask: Ask) -> tuple[Examined, ...]:
+    """`examine` in a worker process."""
+    assert _rules is not None
+    return examine(_rules, submission, context_for(submission, ask, _id_key))
+
+
+def sign(body: bytes, at: datetime) -> Evidence:
+    """The evidence signature over the document's exact bytes."""
+    assert _signer is not None
+    return _signer.sign(body, at)
+
+
+def ready() -> int:
+    """Nothing, but only a worker that has loaded its rules can answer; its process id."""
+    return os.getpid()
+
+
+def load_settings(path: Path) -> Settings:
+    """The settings file, with secrets still by reference."""
+    return configuration.load(path)
