@@ -387,6 +387,8 @@ class Outcome(Value, frozen=True, kw_only=True):
     receipts: Mapping[str, str] = msgspec.field(default_factory=dict)
     forget: tuple[str, ...] = ()  # names of receipts that the destination no longer honours
     retry_after: float | None = None
+    status: int | None = None  # of the transport, where it has one
+    reply: bytes | None = None  # what came back, kept with the attempt
 
 
 # --- what one can ask about ----------------------------------------

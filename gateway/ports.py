@@ -190,7 +190,14 @@ class Network(Protocol):
 
 
 class Wire(Protocol):
-    """One wire protocol towards destinations; one file each in deliver/."""
+    """One wire protocol towards destinations; one file each in deliver/.
+
+    `subject_receipts` names the receipts that belong to the subject; the others belong to the case.
+    `unique_receipts` names those that no two cases share: an answer that repeats one is about another message.
+    """
+
+    subject_receipts: frozenset[str]
+    unique_receipts: frozenset[str]
 
     def render(
         self, document: Document, exchange: Exchange, receipts: Mapping[str, str], number: int, now: datetime
