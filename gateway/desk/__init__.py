@@ -1,0 +1,1 @@
+"""Room desk: what an operator sees and does. Logs, metrics, health, the administration socket."""
