@@ -14,11 +14,12 @@ from typing import Any, Final
 
 import structlog
 
-KEYS: Final = frozenset(
+_WORDS: Final = (
     "event level timestamp id submission item case exchange document attempt answer destination sender programme "
     "state code codes reference kind topic count workers host port seconds number status reason peer channel "
-    "address room feed version digest command rows limit bytes path profile protocol error".split()  # noqa: SIM905 - read as words
+    "address room feed version digest command rows limit bytes path profile protocol error"
 )
+KEYS: Final = frozenset(_WORDS.split())
 """Keys that may be logged. `error` takes the name of an exception class, never its message."""
 
 _SAFE: Final = re.compile(r"[\x20-\x7e]{0,200}")
