@@ -1,0 +1,346 @@
+"""A read HL7 v2 message: segments, and the parts of it that mapping walks through.
+
+Fields are split when the message is read, what is inside them when somebody asks. A leaf number is the count of
+delimiters before the leaf, so numbers exist without splitting; they have gaps where fields are empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from gateway.formats.hl7v2_path import HL7Path
+from gateway.formats.hl7v2_text import NULL, Delimiters, unescape
+from gateway.formats.source import Datum
+from gateway.message import Finding, Place
+
+HEADERS: Final = frozenset({"MSH", "FHS", "BHS"})
+_NOTHING: Final[tuple[Datum, ...]] = ()
+
+
+# Plain tuples: they are made by the hundred for every message.
+Component = tuple[int, list[str]]
+"""(number of the first leaf, sub-components)."""
+
+Repetition = tuple[int, str, list[Component]]
+"""(number of the first leaf, text, components)."""
+
+Key = tuple["Segment", int, int, int, int]
+"""(segment, field, repetition, component, sub-component); 0 means "not named"."""
+
+
+class Segment:
+    """One segment. `fields[n]` is the raw text of field n; `fields[0]` is the name. Is a `Source` itself."""
+
+    __slots__ = ("_bases", "_nodes", "end", "fields", "first", "message", "name", "occurrence", "raw", "size")
+    notation: Final = "hl7v2"
+
+    def __init__(self, message: Message, raw: str, end: str, first: int, occurrence: int, fields: list[str]) -> None:
+        self.message, self.raw, self.end, self.first, self.occurrence = message, raw, end, first, occurrence
+        self.fields = fields
+        self.name = fields[0]
+        d = message.delimiters
+        base, bases = first, []
+        for text in fields:
+            bases.append(base)
+            if text:
+                base += 1
+                if not text.isalnum():
+                    base += text.count(d.component) + text.count(d.repetition) + text.count(d.subcomponent)
+        self._bases = bases
+        self.size = base - first
+        self._nodes: dict[int, list[Repetition]] = {}
+
+    def repetitions(self, field: int) -> list[Repetition]:
+        """The field taken apart; an absent field has none."""
+        node = self._nodes.get(field)
+        if node is None:
+            node = self._nodes[field] = self._split(field)
+        return node
+
+    def _split(self, field: int) -> list[Repetition]:
+        text = self.fields[field] if field < len(self.fields) else ""
+        if not text:
+            return []
+        d, base = self.message.delimiters, self._bases[field]
+        if text.isalnum() or (field < 3 and self.name in HEADERS):
+            return [(base, text, [(base, [text])])]
+        out: list[Repetition] = []
+        for part in text.split(d.repetition):
+            start: int = base
+            components: list[Component] = []
+            for piece in part.split(d.component):
+                subs = piece.split(d.subcomponent) if d.subcomponent and d.subcomponent in piece else [piece]
+                components.append((base, subs))
+                base += len(subs)
+            out.append((start, part, components))
+        return out
+
+    @property
+    def here(self) -> Place:
+        return self.message.place_of((self, 0, 0, 0, 0))
+
+    def get(self, path: HL7Path) -> Sequence[Datum]:
+        if path.segment != self.name or path.occurrence > 1:
+            return _NOTHING
+        out: list[Datum] = []
+        self.collect(path, out)
+        return out
+
+    def each(self, path: HL7Path) -> Sequence[Segment | Part]:
+        if path.segment != self.name or path.occurrence > 1:
+            return ()
+        return [self] if not path.field else list(self.parts(path))
+
+    def collect(self, path: HL7Path, out: list[Datum]) -> None:
+        """Append what the path names in this segment; occurrence is the caller's business."""
+        field = path.field
+        if not field:
+            out.append(Datum(self.raw, self.first, self.message, (self, 0, 0, 0, 0), self.size))
+            return
+        if field >= len(self.fields) or not self.fields[field]:
+            return
+        for number, repetition in enumerate(self.repetitions(field), 1):
+            if path.repetition in (0, number):
+                datum = _pick(self, field, number, repetition, path)
+                if datum is not None:
+                    out.append(datum)
+
+    def parts(self, path: HL7Path) -> Iterator[Part]:
+        """The repetitions of a field, or one component of each, as sources of their own."""
+        for number, repetition in enumerate(self.repetitions(path.field), 1):
+            if path.repetition not in (0, number) or not repetition[1]:
+                continue
+            part = Part(self, path.field, number, repetition)
+            inner = part.component(path.component) if path.component else part
+            if inner is not None:
+                yield inner
+
+    def leaves(self) -> Iterator[Datum]:
+        """Every non-empty leaf. MSH-1 and MSH-2 are delimiters, not content."""
+        message = self.message
+        start = 3 if self.name in HEADERS else 1
+        for field in range(start, len(self.fields)):
+            text = self.fields[field]
+            if not text:
+                continue
+            if text.isalnum():
+                yield Datum(text, self._bases[field], message, (self, field, 1, 1, 1))
+                continue
+            for number, repetition in enumerate(self.repetitions(field), 1):
+                yield from _leaves(self, field, number, repetition)
+
+
+class Part:
+    """One repetition of a field, or one component of it: paths are relative (".1", ".4.2", ".")."""
+
+    __slots__ = ("depth", "field", "number", "repetition", "segment")
+    notation: Final = "hl7v2"
+
+    def __init__(self, segment: Segment, field: int, number: int, repetition: Repetition, depth: int = 0) -> None:
+        self.segment, self.field, self.number, self.repetition = segment, field, number, repetition
+        self.depth = depth  # the component number, where this is a component
+
+    @property
+    def first(self) -> int:
+        return self.repetition[0]
+
+    @property
+    def size(self) -> int:
+        return sum(len(subs) for _, subs in self.repetition[2])
+
+    @property
+    def here(self) -> Place:
+        return self.segment.message.place_of((self.segment, self.field, self.number, self.depth, 0))
+
+    def component(self, number: int) -> Part | None:
+        """The component as a source whose components are its sub-components; None where it is empty."""
+        components = self.repetition[2]
+        if self.depth or number > len(components):
+            return None
+        base, subs = components[number - 1]
+        if not any(subs):
+            return None
+        text = self.segment.message.delimiters.subcomponent.join(subs)
+        inner: list[Component] = [(base + i, [sub]) for i, sub in enumerate(subs)]
+        return Part(self.segment, self.field, self.number, (base, text, inner), number)
+
+    def get(self, path: HL7Path) -> Sequence[Datum]:
+        if path.segment and (path.segment != self.segment.name or path.field != self.field):
+            return _NOTHING
+        if path.segment and (path.repetition not in (0, self.number) or self.depth):
+            return _NOTHING
+        datum = _pick(self.segment, self.field, self.number, self.repetition, path, self.depth)
+        return _NOTHING if datum is None else (datum,)
+
+    def each(self, path: HL7Path) -> Sequence[Part]:
+        if path.segment:
+            return ()
+        if not path.component:
+            return (self,)
+        inner = self.component(path.component)
+        return () if inner is None else (inner,)
+
+    def leaves(self) -> Iterator[Datum]:
+        yield from _leaves(self.segment, self.field, self.number, self.repetition, self.depth)
+
+
+def _leaves(segment: Segment, field: int, number: int, repetition: Repetition, depth: int = 0) -> Iterator[Datum]:
+    for position, (base, subs) in enumerate(repetition[2], 1):
+        for offset, text in enumerate(subs):
+            if text:
+                c, s = (depth, position) if depth else (position, offset + 1)
+                yield _datum(segment, text, base + offset, (segment, field, number, c, s))
+
+
+def _datum(segment: Segment, text: str, leaf: int, key: Key, span: int = 1) -> Datum:
+    message = segment.message
+    if text == NULL:
+        return Datum("", leaf, message, key, span, null=True)
+    escape = message.delimiters.escape
+    if escape in text and not (key[1] < 3 and segment.name in HEADERS):
+        text = unescape(text, message.delimiters, message.codec)
+    return Datum(text, leaf, message, key, span)
+
+
+def _pick(
+    segment: Segment, field: int, number: int, repetition: Repetition, path: HL7Path, depth: int = 0
+) -> Datum | None:
+    """What the path names inside one repetition (or, with `depth`, inside one component)."""
+    first, text, components = repetition
+    wanted = path.component
+    if not wanted:
+        if not text:
+            return None
+        if len(components) == 1 and len(components[0][1]) == 1:
+            return _datum(segment, components[0][1][0], first, (segment, field, number, depth or 1, 1))
+        span = sum(len(subs) for _, subs in components)
+        key: Key = (segment, field, number, depth, 0)
+        return Datum(text, first, segment.message, key, span)
+    if wanted > len(components):
+        return None
+    base, subs = components[wanted - 1]
+    sub = path.subcomponent or 1
+    if sub > len(subs) or not subs[sub - 1]:
+        return None
+    key = (segment, field, number, depth, wanted) if depth else (segment, field, number, wanted, sub)
+    return _datum(segment, subs[sub - 1], base + sub - 1, key)
+
+
+class Group:
+    """A run of segments: a whole message, or a group that `each` found in one. Is a `Source`."""
+
+    __slots__ = ("_index", "message", "segments")
+    notation: Final = "hl7v2"
+
+    def __init__(self, message: Message | None, segments: Sequence[Segment]) -> None:
+        self.message = message
+        self.segments = segments
+        self._index: dict[str, list[Segment]] | None = None
+
+    @property
+    def index(self) -> dict[str, list[Segment]]:
+        """Name -> the segments of that name, in order."""
+        if self._index is None:
+            self._index = {}
+            for segment in self.segments:
+                self._index.setdefault(segment.name, []).append(segment)
+        return self._index
+
+    @property
+    def first(self) -> int:
+        return self.segments[0].first if self.segments else 0
+
+    @property
+    def size(self) -> int:
+        if not self.segments:
+            return 0
+        last = self.segments[-1]
+        return last.first + last.size - self.first
+
+    @property
+    def here(self) -> Place:
+        return self.segments[0].here
+
+    def named(self, path: HL7Path) -> Sequence[Segment]:
+        """The segments that the path names in this scope."""
+        found: Sequence[Segment] = self.index.get(path.segment, ())
+        return found[path.occurrence - 1 : path.occurrence] if path.occurrence else found
+
+    def get(self, path: HL7Path) -> Sequence[Datum]:
+        out: list[Datum] = []
+        for segment in self.named(path):
+            segment.collect(path, out)
+        return out
+
+    def each(self, path: HL7Path) -> Sequence[Segment | Part | Group]:
+        if path.group:
+            return list(self.groups(path))
+        named = self.named(path)
+        return [part for segment in named for part in segment.parts(path)] if path.field else named
+
+    def groups(self, path: HL7Path) -> Iterator[Group]:
+        """See `hl7v2_path` for what a group is."""
+        segments = self.segments
+        starts = [i for i, segment in enumerate(segments) if segment.name == path.segment]
+        led = [_led(segments, start, path.lead) for start in starts]
+        for n, start in enumerate(starts):
+            end = led[n + 1] if n + 1 < len(starts) else len(segments)
+            if path.members is not None:
+                end = _run(segments, start, end, path.members)
+            yield Group(self.message, segments[led[n] : end])
+
+    def leaves(self) -> Iterator[Datum]:
+        for segment in self.segments:
+            yield from segment.leaves()
+
+
+def _led(segments: Sequence[Segment], start: int, lead: tuple[str, ...]) -> int:
+    for name in reversed(lead):
+        if start and segments[start - 1].name == name:
+            start -= 1
+    return start
+
+
+def _run(segments: Sequence[Segment], start: int, end: int, members: frozenset[str]) -> int:
+    at = start + 1
+    while at < end and (segments[at].name in members or segments[at].name[0] == "Z"):
+        at += 1
+    return at
+
+
+class Message(Group):
+    """One message, with the bytes that it came in. `charset` is MSH-18 as declared, `codec` what Python calls it."""
+
+    __slots__ = ("body", "bom", "charset", "codec", "delimiters", "findings", "tail")
+
+    def __init__(self, body: bytes, delimiters: Delimiters, charset: str, codec: str) -> None:
+        super().__init__(None, [])
+        self.message = self
+        self.body, self.delimiters, self.charset, self.codec = body, delimiters, charset, codec
+        self.bom = b""
+        self.tail = ""  # what follows the last segment
+        self.findings: tuple[Finding, ...] = ()
+
+    def field(self, segment: str, number: int) -> str:
+        """Raw text of a field of the first such segment; empty where there is none."""
+        found = self.index.get(segment)
+        return found[0].fields[number] if found and number < len(found[0].fields) else ""
+
+    def place_of(self, key: Key) -> Place:
+        return Place(notation="hl7v2", path=_written(key))
+
+
+def _written(key: Key) -> str:
+    segment, field, repetition, component, sub = key
+    path = segment.name if segment.occurrence == 1 else f"{segment.name}[{segment.occurrence}]"
+    if not field:
+        return path
+    path += f"-{field}" if repetition < 2 else f"-{field}[{repetition}]"
+    if not component:
+        return path
+    components = segment.repetitions(field)[repetition - 1][2]
+    if len(components) == 1 and len(components[0][1]) == 1:
+        return path
+    path += f".{component}"
+    return path if len(components[component - 1][1]) == 1 or not sub else f"{path}.{sub}"
