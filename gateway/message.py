@@ -99,6 +99,7 @@ class Loss(Value, frozen=True, kw_only=True):
     place: Place
     fate: Literal["ignored", "unread"]
     reason: str | None = None  # from the mapping, for `ignored`
+    value: str | None = None  # what stood there, for `unread`: shown to the sender, never logged
 
 
 class CaseRef(Value, frozen=True, kw_only=True):
@@ -307,6 +308,7 @@ class AuditRecord(Value, frozen=True, kw_only=True):
     """
 
     type: str
+    subtype: str = ""
     action: Literal["C", "R", "U", "D", "E"]
     outcome: Literal["0", "4", "8", "12"]
     agent: str
@@ -429,3 +431,38 @@ class SubmissionStatus(Value, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
     items: tuple[ItemStatus, ...] = ()
     language: Language = "en"
+
+
+# --- what is kept ----------------------------------------
+
+
+class KeptResource(Value, frozen=True, kw_only=True):
+    """One version of a resource as the store keeps it. `feed` orders all versions of all resources."""
+
+    type: str
+    id: str
+    version: int
+    feed: int
+    at: datetime
+    programme: str
+    sender: str
+    body: bytes
+    digest: str
+    document: str | None = None
+    deleted: bool = False
+
+
+class KeptAudit(Value, frozen=True, kw_only=True):
+    """One audit event as the store keeps it. `hash` is over the previous hash of its writer and `digest`."""
+
+    writer: int
+    number: int
+    feed: int
+    digest: str
+    hash: str
+    record: AuditRecord
+
+    @property
+    def id(self) -> str:
+        """Its permanent name."""
+        return f"{self.writer}-{self.number}"
