@@ -1,0 +1,216 @@
+"""The types of R4 as the validator walks them: which members an object of a type may have, and what each is.
+
+A type is named by a **key**: the name of a resource or datatype ("Patient", "HumanName"), or the path of a
+backbone element ("Patient.contact"). Sources: FHIR R4 2.24 (datatypes), 2.6.2 (JSON representation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from gateway.fhirpath import model as path_model
+from gateway.message import Json
+from gateway.validate.pack import R4, Pack
+
+PRIMITIVES: Final = frozenset(
+    {"base64Binary", "boolean", "canonical", "code", "date", "dateTime", "decimal", "id", "instant", "integer"}
+    | {"markdown", "oid", "positiveInt", "string", "time", "unsignedInt", "uri", "url", "uuid", "xhtml"}
+)
+RESOURCES: Final = frozenset({"Resource", "DomainResource"})
+
+
+class TypeRef(NamedTuple):
+    """One allowed type of an element, with the profiles it must follow. `code` is a key of the model."""
+
+    code: str
+    profiles: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    aggregation: tuple[str, ...] = ()
+
+
+class Element(NamedTuple):
+    """One element of a type. `name` has no [x]; `key` is the type key of its content where it is a backbone."""
+
+    name: str
+    path: str
+    min: int
+    many: bool
+    choice: bool
+    types: tuple[TypeRef, ...]
+    definition: Json
+
+
+class Member(NamedTuple):
+    """One JSON member: the element it belongs to and the type that its name says."""
+
+    element: Element
+    type: TypeRef
+
+
+def type_refs(definition: Json) -> tuple[TypeRef, ...]:
+    """The types of an ElementDefinition; a FHIRPath system type is `string`."""
+    return tuple(
+        TypeRef(
+            _code(each),
+            tuple(each.get("profile", ())),
+            tuple(each.get("targetProfile", ())),
+            tuple(each.get("aggregation", ())),
+        )
+        for each in definition.get("type", ())
+        if "code" in each
+    )
+
+
+def _code(source: Json) -> str:
+    code = str(source["code"])
+    if code.startswith("http://hl7.org/fhirpath/System."):
+        for extension in source.get("extension", ()):
+            if extension["url"].endswith("/structuredefinition-fhir-type"):
+                return str(extension.get("valueUrl", extension.get("valueUri", "string")))
+        return "string"
+    return code.removeprefix(R4)
+
+
+def capital(name: str) -> str:
+    """First letter upper case, as in the JSON name of a choice."""
+    return name[:1].upper() + name[1:]
+
+
+class Model:
+    """Types by key, read from a pack when they are first needed."""
+
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
+        self._types: dict[str, Mapping[str, Element]] = {}
+        self._members: dict[str, Mapping[str, Member]] = {}
+        self._loaded: set[str] = set()
+
+    def _base(self, name: str) -> Json | None:
+        found = self.pack.structure(name)
+        if found is None or found.get("derivation") == "constraint" or "." in name:
+            return None
+        return found
+
+    def _load(self, name: str) -> None:
+        self._loaded.add(name)
+        found = self._base(name)
+        if found is None:
+            return
+        parts: dict[str, dict[str, Element]] = {}
+        for definition in (found.get("snapshot") or found.get("differential") or {}).get("element", ()):
+            path = definition["path"]
+            parent, _, last = path.rpartition(".")
+            if not parent:
+                parts.setdefault(path, {})
+                continue
+            element = self._element(path, last, definition)
+            parts.setdefault(parent, {})[element.name] = element
+        self._types.update(parts)
+
+    @staticmethod
+    def _element(path: str, last: str, definition: Json) -> Element:
+        types = type_refs(definition)
+        if "contentReference" in definition:
+            types = (TypeRef(definition["contentReference"].partition("#")[2]),)
+        elif types and types[0].code in ("BackboneElement", "Element") and len(types) == 1:
+            types = (TypeRef(path),)
+        many = definition.get("max", "*") not in ("0", "1")
+        choice = last.endswith("[x]")
+        return Element(last.removesuffix("[x]"), path, int(definition.get("min", 0)), many, choice, types, definition)
+
+    def known(self, key: str) -> bool:
+        """Whether there is such a type."""
+        return key in self._types or bool(self.elements(key)) or key in PRIMITIVES
+
+    def elements(self, key: str) -> Mapping[str, Element]:
+        """The elements of a type in order; empty for a key that is not known."""
+        if key not in self._types and (root := key.partition(".")[0]) not in self._loaded:
+            self._load(root)
+        return self._types.get(key, {})
+
+    def root(self, key: str) -> Json | None:
+        """The ElementDefinition of the type itself, where its constraints stand."""
+        name = key.partition(".")[0]
+        found = self._base(name)
+        if found is None:
+            return None
+        for definition in found["snapshot"]["element"]:
+            if definition["path"] == key:
+                return dict(definition)
+        return None
+
+    def members(self, key: str) -> Mapping[str, Member]:
+        """JSON member name -> what it is, with choice elements spelled out; `_name` is left to the caller."""
+        made = self._members.get(key)
+        if made is None:
+            made = {
+                (element.name + capital(ref.code) if element.choice else element.name): Member(element, ref)
+                for element in self.elements(key).values()
+                for ref in (element.types or (TypeRef("Element"),))
+            }
+            if self.is_resource(key):
+                made.pop("resourceType", None)
+            self._members[key] = made
+        return made
+
+    def is_resource(self, key: str) -> bool:
+        """Whether the key names a resource type (abstract ones too)."""
+        found = self._base(key)
+        return found is not None and found.get("kind") == "resource"
+
+    def is_concrete_resource(self, key: str) -> bool:
+        """Whether a resource of that type can exist."""
+        found = self._base(key)
+        return found is not None and found.get("kind") == "resource" and not found.get("abstract")
+
+    def is_primitive(self, key: str) -> bool:
+        return key in PRIMITIVES
+
+    def parent(self, key: str) -> str | None:
+        """The type that a type specialises: Age -> Quantity, Patient -> DomainResource, code -> string."""
+        found = self._base(key)
+        if found is None:
+            return "BackboneElement" if "." in key else None
+        base = found.get("baseDefinition")
+        return base.rpartition("/")[2] if base else None
+
+    def ancestry(self, key: str) -> Sequence[str]:
+        """The type and everything it specialises, nearest first."""
+        found: list[str] = []
+        each: str | None = key
+        while each is not None and each not in found:
+            found.append(each)
+            each = self.parent(each)
+        return found
+
+
+class PathTypes:
+    """The FHIRPath engine's view of the same types (`gateway.fhirpath.model.TypeModel`)."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._made: dict[str, Mapping[str, path_model.Element] | None] = {}
+
+    def elements(self, type_name: str) -> Mapping[str, path_model.Element] | None:
+        """All elements of a type by name; None for a type that is not known."""
+        if type_name not in self._made:
+            found = {
+                each.name: path_model.Element(
+                    each.name,
+                    tuple(dict.fromkeys(ref.code for ref in each.types)) or ("Element",),
+                    each.many,
+                    each.choice,
+                )
+                for each in self.model.elements(type_name).values()
+            }
+            self._made[type_name] = found or None
+        return self._made[type_name]
+
+    def base(self, type_name: str) -> str | None:
+        """The type that it specialises."""
+        return self.model.parent(type_name)
+
+    def is_primitive(self, type_name: str) -> bool:
+        """Whether the JSON form is a bare value."""
+        return type_name in PRIMITIVES
