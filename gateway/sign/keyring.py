@@ -1,0 +1,86 @@
+"""The keys of the settings, open, and opened again when their files change: rotation needs no restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from gateway.errors import Misconfigured
+from gateway.ports import Signer
+from gateway.settings import Destination, Key
+from gateway.sign.keys import KeyHandle, open_key
+from gateway.sign.raw import NoSigner, RawSigner, Thumb
+
+_Stamp = tuple[tuple[str, int, int], ...]
+
+
+class KeyRing:
+    """Handles by the names under [key.NAME]."""
+
+    def __init__(self, keys: Mapping[str, Key]) -> None:
+        self._keys = dict(keys)
+        self._open: dict[str, tuple[_Stamp, KeyHandle]] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in the order of the settings."""
+        return tuple(self._keys)
+
+    def handle(self, name: str) -> KeyHandle | None:
+        """The handle as its files are now; None for a name that the settings do not have.
+
+        Raises `Misconfigured` when the files cannot be opened; files that are being replaced (certificate and key
+        do not fit each other for a moment) keep the handle that was open.
+        """
+        key = self._keys.get(name)
+        if key is None:
+            return None
+        stamp = _stamp(key)
+        known = self._open.get(name)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        try:
+            handle = open_key(key)
+        except Misconfigured:
+            if known is None:
+                raise
+            return known[1]
+        self._open[name] = (stamp, handle)
+        return handle
+
+    def need(self, name: str) -> KeyHandle:
+        """The handle, or `Misconfigured`."""
+        found = self.handle(name)
+        if found is None:
+            raise Misconfigured("GW-SIGN-001", what=f"key.{name}", detail="it is not in the settings")
+        return found
+
+
+def _stamp(key: Key) -> _Stamp:
+    paths = [p for p in (key.certificate, key.key, key.chain) if p and ":" not in p]
+    found = [(p, Path(p)) for p in paths]
+    return tuple((p, f.stat().st_mtime_ns, f.stat().st_size) for p, f in found if f.exists())
+
+
+def _raw(destination: Destination, ring: KeyRing) -> Signer:
+    options = destination.options
+    thumb: Thumb = "sha1" if options.get("thumbprint") == "sha1" else "sha256"
+    return RawSigner(ring.need(destination.signing_key), "RS256", options.get("signature_method", ""), thumb)
+
+
+def _none(destination: Destination, ring: KeyRing) -> Signer:
+    return NoSigner()
+
+
+SIGNERS: Final[dict[str, Callable[[Destination, KeyRing], Signer]]] = {"none": _none, "raw-rsa-sha256": _raw}
+"""Signers by the name that a destination's `signer` has."""
+
+
+def signer_for(destination: Destination, ring: KeyRing) -> Signer:
+    """The signer that the settings name for a destination."""
+    maker = SIGNERS.get(destination.signer)
+    if maker is None:
+        known = ", ".join(sorted(SIGNERS))
+        raise Misconfigured(detail=f"destination {destination.id}: signer {destination.signer!r} is none of {known}")
+    return maker(destination, ring)

@@ -1,0 +1,310 @@
+"""The only file that touches private keys.
+
+A key is opened from PEM, PKCS#12 or a PKCS#11 token and lives inside a `PrivateKey`, which signs and never shows
+it. Everybody else holds a `KeyHandle`: what is public about a key (certificate, chain, thumbprints, subject) and
+`sign`. Handles are pickled as the reference to their files, so a worker process opens the key itself.
+
+Sources: RFC 5208/5958 (PKCS#8), RFC 7292 (PKCS#12), RFC 7518 section 3 (algorithms), RFC 4514 (subject names).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal, NoReturn
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import NameOID
+
+from gateway.errors import Misconfigured, Refused
+from gateway.settings import Key, secret
+from gateway.sign import algorithms
+from gateway.sign.algorithms import HASH, Algorithm, Encoding, PublicKey, rsa_padding, to_raw
+from gateway.sign.sm2 import Sm2Public
+
+Kind = Literal["rsa2048", "rsa3072", "rsa4096", "p256", "p384", "ed25519", "sm2"]
+_Software = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+_PEM: Final = b"-----BEGIN "
+
+
+class PrivateKey:
+    """A private key behind glass: it signs, certifies and can be saved encrypted; it is never handed out."""
+
+    __slots__ = ("_key", "public")
+
+    def __init__(self, key: Any, public: PublicKey) -> None:
+        self._key = key
+        self.public = public
+
+    def __repr__(self) -> str:
+        return f"<PrivateKey {algorithms.allowed(self.public)[:1]}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a private key is not pickled; pickle the KeyHandle that was opened from files")
+
+    def sign(self, data: bytes, algorithm: Algorithm, encoding: Encoding = "raw") -> bytes:
+        """The signature over `data`; elliptic signatures as r‖s or as DER. Refuses an algorithm of another key."""
+        if algorithm not in algorithms.allowed(self.public):
+            raise Misconfigured("GW-SIGN-041", algorithm=algorithm)
+        made = self._made(data, algorithm)
+        size = algorithms.field_size(self.public)
+        return to_raw(made, size) if size and encoding == "raw" else made
+
+    def _made(self, data: bytes, algorithm: Algorithm) -> bytes:
+        key = self._key
+        if isinstance(key, rsa.RSAPrivateKey):
+            return key.sign(data, rsa_padding(algorithm), HASH[algorithm])
+        if isinstance(key, ec.EllipticCurvePrivateKey):
+            return key.sign(data, ec.ECDSA(HASH[algorithm]))
+        if isinstance(key, ed25519.Ed25519PrivateKey):
+            return key.sign(data)
+        return bytes(key(data, algorithm))  # a token or an SM2 engine: a function from bytes to DER
+
+    def _software(self) -> _Software:
+        if not isinstance(self._key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
+            raise Misconfigured("GW-SIGN-001", what="key", detail="this operation needs a key kept in a file")
+        return self._key
+
+    def _hash(self) -> hashes.SHA256 | None:
+        return None if isinstance(self._key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+
+    def certify(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        """A certificate signed by this key (as an issuer)."""
+        return builder.sign(self._software(), self._hash())
+
+    def revoke(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
+        """A CRL signed by this key."""
+        return builder.sign(self._software(), self._hash())
+
+    def respond(self, builder: ocsp.OCSPResponseBuilder) -> ocsp.OCSPResponse:
+        """An OCSP response signed by this key."""
+        return builder.sign(self._software(), self._hash())
+
+    def request(self, builder: x509.CertificateSigningRequestBuilder) -> x509.CertificateSigningRequest:
+        """A certificate request for this key."""
+        return builder.sign(self._software(), self._hash())
+
+    def save(self, path: Path, password: bytes = b"") -> None:
+        """Write PKCS#8 PEM, mode 0600, never over an existing file; encrypted when there is a password."""
+        closed: serialization.KeySerializationEncryption = (
+            serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+        )
+        pem = self._software().private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, closed)
+        write_private(path, pem)
+
+    def save_pkcs12(self, path: Path, name: str, certificate: x509.Certificate, password: bytes) -> None:
+        """Write PKCS#12, mode 0600, with the certificate beside the key."""
+        key = self._software()
+        closed = serialization.BestAvailableEncryption(password)
+        write_private(path, pkcs12.serialize_key_and_certificates(name.encode(), key, certificate, None, closed))
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        """RSA-OAEP (SHA-256, MGF1 SHA-256) decryption of a content key; raises `Refused` where it does not fit."""
+        key = self._software()
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise Misconfigured("GW-SIGN-041", algorithm="RSA-OAEP")
+        try:
+            return key.decrypt(wrapped, padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None))
+        except ValueError:
+            raise Refused("GW-SIGN-042") from None
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read; an existing file is never overwritten."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise Misconfigured("GW-SIGN-001", what=str(path), detail=str(error.strerror)) from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+
+
+_MAKERS: Final[dict[str, Callable[[], _Software]]] = {
+    "rsa2048": lambda: rsa.generate_private_key(65537, 2048),
+    "rsa3072": lambda: rsa.generate_private_key(65537, 3072),
+    "rsa4096": lambda: rsa.generate_private_key(65537, 4096),
+    "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+}
+
+
+def generate(kind: Kind = "p256") -> PrivateKey:
+    """A fresh key of that kind, in memory only."""
+    if kind not in _MAKERS:
+        raise Misconfigured("GW-SIGN-041", algorithm=kind)
+    made = _MAKERS[kind]()
+    return PrivateKey(made, made.public_key())
+
+
+class KeyHandle:
+    """A key that can be used and what is public about it.
+
+    `certificate` is the key's own, `chain` the intermediates above it, leaf side first, without the root.
+    `algorithm` is the default of the key's kind.
+    """
+
+    __slots__ = ("_key", "algorithm", "certificate", "chain", "der", "public", "reference")
+
+    def __init__(
+        self,
+        key: PrivateKey,
+        certificate: x509.Certificate,
+        chain: tuple[x509.Certificate, ...] = (),
+        reference: Key | None = None,
+    ) -> None:
+        self._key = key
+        self.certificate = certificate
+        self.chain = chain
+        self.reference = reference
+        self.public = algorithms.public_key(certificate)
+        self.algorithm: Algorithm = algorithms.allowed(self.public)[0]
+        self.der = certificate.public_bytes(serialization.Encoding.DER)
+        if _spki(key.public) != _spki(self.public):
+            raise Misconfigured("GW-SIGN-002", subject=self.subject)
+
+    def __repr__(self) -> str:
+        return f"<KeyHandle {self.thumbprint[:16]}>"
+
+    def __reduce__(self) -> tuple[Callable[[Key], KeyHandle], tuple[Key]]:
+        if self.reference is None:
+            raise TypeError("this key lives in memory only and is not pickled")
+        return open_key, (self.reference,)
+
+    def sign(self, data: bytes, algorithm: Algorithm | None = None, encoding: Encoding = "raw") -> bytes:
+        """The signature over `data` by the given or the default algorithm."""
+        return self._key.sign(data, algorithm or self.algorithm, encoding)
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        """See `PrivateKey.unwrap`."""
+        return self._key.unwrap(wrapped)
+
+    def save(self, path: Path, password: bytes = b"") -> None:
+        """See `PrivateKey.save`."""
+        self._key.save(path, password)
+
+    def save_pkcs12(self, path: Path, name: str, password: bytes) -> None:
+        """See `PrivateKey.save_pkcs12`."""
+        self._key.save_pkcs12(path, name, self.certificate, password)
+
+    def certify(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        """A certificate issued by this key."""
+        return self._key.certify(builder)
+
+    def revoke(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
+        """A CRL issued by this key."""
+        return self._key.revoke(builder)
+
+    def respond(self, builder: ocsp.OCSPResponseBuilder) -> ocsp.OCSPResponse:
+        """An OCSP response of this key."""
+        return self._key.respond(builder)
+
+    @property
+    def thumbprint(self) -> str:
+        """SHA-256 of the DER certificate, lower-case hexadecimal."""
+        return self.certificate.fingerprint(hashes.SHA256()).hex()
+
+    @property
+    def subject(self) -> str:
+        """The subject by RFC 4514, with T written as T."""
+        return subject_of(self.certificate)
+
+    @property
+    def not_after(self) -> datetime:
+        """The last instant at which the certificate is valid."""
+        return self.certificate.not_valid_after_utc
+
+
+def subject_of(certificate: x509.Certificate) -> str:
+    """The subject by RFC 4514; the title is written T, as the profiles that use it do."""
+    return certificate.subject.rfc4514_string({NameOID.TITLE: "T"})
+
+
+def _spki(key: PublicKey) -> bytes:
+    if isinstance(key, Sm2Public):
+        return key.point
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+# --- opening ----------------------------------------
+
+
+def open_key(key: Key) -> KeyHandle:
+    """Open what the settings name. Every fault is `Misconfigured` with the file in it, never with its content."""
+    password = secret(key.password) if key.password else b""
+    found, certificates = _opened(key.key or key.certificate, password)
+    if key.key:
+        certificates = read_certificates(Path(key.certificate)) + [c for c in certificates if key.certificate == ""]
+    if key.chain:
+        certificates += read_certificates(Path(key.chain))
+    if found is None:
+        raise Misconfigured("GW-SIGN-001", what=key.key or key.certificate, detail="there is no private key in it")
+    if not certificates:
+        raise Misconfigured("GW-SIGN-001", what=key.certificate, detail="there is no certificate in it")
+    try:
+        return KeyHandle(found, certificates[0], tuple(_without_roots(certificates[1:])), key)
+    except Refused as refused:
+        raise Misconfigured(refused.code, None, **refused.args_) from None
+
+
+def _without_roots(chain: list[x509.Certificate]) -> list[x509.Certificate]:
+    return [c for c in chain if c.issuer != c.subject]
+
+
+def read_certificates(path: Path) -> list[x509.Certificate]:
+    """The certificates of a PEM or DER file, in their order; `Misconfigured` where there is none to read."""
+    content = _read(path)
+    try:
+        if _PEM in content:
+            return x509.load_pem_x509_certificates(content)
+        return [x509.load_der_x509_certificate(content)]
+    except ValueError as error:
+        raise Misconfigured("GW-SIGN-001", what=str(path), detail=str(error)[:120]) from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Misconfigured("GW-SIGN-001", what=str(path), detail=str(error.strerror)) from None
+
+
+def _opened(where: str, password: bytes) -> tuple[PrivateKey | None, list[x509.Certificate]]:
+    content = _read(Path(where))
+    try:
+        if _PEM in content:
+            return _from_pem(content, password)
+        return _from_pkcs12(content, password)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        # the library's message says what is wrong with the container, never what is in it
+        raise Misconfigured("GW-SIGN-001", what=where, detail=str(error)[:120]) from None
+
+
+def _from_pem(content: bytes, password: bytes) -> tuple[PrivateKey | None, list[x509.Certificate]]:
+    certificates = x509.load_pem_x509_certificates(content) if b"BEGIN CERTIFICATE-" in content else []
+    if b"PRIVATE KEY-" not in content:
+        return None, certificates
+    key = serialization.load_pem_private_key(content, password or None)
+    return _checked(key), certificates
+
+
+def _from_pkcs12(content: bytes, password: bytes) -> tuple[PrivateKey | None, list[x509.Certificate]]:
+    key, certificate, others = pkcs12.load_key_and_certificates(content, password or None)
+    certificates = ([certificate] if certificate else []) + list(others)
+    return (_checked(key) if key is not None else None), certificates
+
+
+def _checked(key: object) -> PrivateKey:
+    if isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
+        public = key.public_key()
+        if algorithms.allowed(public):
+            return PrivateKey(key, public)
+    raise Misconfigured("GW-SIGN-021", subject="the private key")

@@ -1,0 +1,166 @@
+"""Revocation: what is known about whether a certificate was withdrawn, from files only.
+
+CRLs and OCSP responses are brought by the operator or by the refresher of this room, lie in one folder per
+environment, and are read again when they change. Nothing here follows an address that stands in a certificate.
+
+The rule (promise 6): *revoked* by any source that may speak is final; *good* needs one current source; everything
+else is unknown, and unknown is a refusal unless an operator recorded a grace period with an end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+import msgspec
+from asn1crypto import crl, ocsp, pem
+from asn1crypto import x509 as asn1_x509
+from pyhanko_certvalidator.context import ValidationContext
+from pyhanko_certvalidator.errors import (
+    CRLNoMatchesError,
+    CRLValidationError,
+    CRLValidationIndeterminateError,
+    OCSPNoMatchesError,
+    OCSPValidationError,
+    OCSPValidationIndeterminateError,
+    PathError,
+    RevokedError,
+    ValidationError,
+)
+from pyhanko_certvalidator.path import ValidationPath
+from pyhanko_certvalidator.revinfo.validate_crl import verify_crl
+from pyhanko_certvalidator.revinfo.validate_ocsp import verify_ocsp_response
+
+REVOKED_BY_CRL: Final = "GW-SIGN-012"
+REVOKED_BY_OCSP: Final = "GW-SIGN-013"
+STALE: Final = "GW-SIGN-014"
+UNKNOWN: Final = "GW-SIGN-015"
+FOREIGN_RESPONDER: Final = "GW-SIGN-016"
+FORGIVABLE: Final = frozenset({STALE, UNKNOWN})
+"""The only codes that a recorded grace period covers."""
+
+
+class Grace(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator's record: unknown status is accepted until then. It never covers a revoked certificate."""
+
+    until: datetime
+    recorded_by: str
+    reason: str = ""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """DER CRLs and OCSP responses."""
+
+    crls: tuple[bytes, ...] = ()
+    ocsps: tuple[bytes, ...] = ()
+
+
+class Source(Protocol):
+    """Where revocation information comes from."""
+
+    def known(self) -> Known: ...
+
+
+class Held:
+    """Revocation information that was handed in."""
+
+    def __init__(self, crls: Iterable[bytes] = (), ocsps: Iterable[bytes] = ()) -> None:
+        self._known = Known(tuple(map(_der, crls)), tuple(map(_der, ocsps)))
+
+    def known(self) -> Known:
+        """What was handed in."""
+        return self._known
+
+
+class Folder:
+    """Revocation information in a folder: `*.crl` and `*.ocsp`, DER or PEM; read again when a file changes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: tuple[tuple[str, int, int], ...] | None = None
+        self._known = Known()
+
+    def known(self) -> Known:
+        """What lies in the folder now."""
+        files = sorted(p for p in self._folder.glob("*") if p.suffix in {".crl", ".ocsp"})
+        seen = tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in files)
+        if seen != self._seen:
+            read = {p: _der(p.read_bytes()) for p in files}
+            self._known = Known(
+                tuple(body for p, body in read.items() if p.suffix == ".crl"),
+                tuple(body for p, body in read.items() if p.suffix == ".ocsp"),
+            )
+            self._seen = seen
+        return self._known
+
+
+def _der(content: bytes) -> bytes:
+    return bytes(pem.unarmor(content)[2]) if pem.detect(content) else content
+
+
+def readable(known: Known) -> tuple[list[crl.CertificateList], list[ocsp.OCSPResponse]]:
+    """The parsed lists and responses; a file that cannot be parsed says nothing, so it counts as absent."""
+    lists, responses = [], []
+    for body in known.crls:
+        try:
+            parsed = crl.CertificateList.load(body, strict=True)
+            _ = parsed["tbs_cert_list"]["next_update"].native, parsed.issuer.hashable
+        except (ValueError, TypeError):
+            continue
+        lists.append(parsed)
+    for body in known.ocsps:
+        try:
+            response = ocsp.OCSPResponse.load(body, strict=True)
+            _ = response.response_data["responses"].native
+        except (ValueError, TypeError, AttributeError):
+            continue
+        responses.append(response)
+    return lists, responses
+
+
+Status = Literal["good", "revoked", "stale", "unknown", "foreign"]
+
+
+async def _by_ocsp(cert: asn1_x509.Certificate, path: ValidationPath, context: ValidationContext) -> Status:
+    try:
+        await verify_ocsp_response(cert, path, context)
+    except RevokedError:
+        return "revoked"
+    except OCSPNoMatchesError:
+        return "unknown"
+    except OCSPValidationIndeterminateError as error:
+        return "stale" if error.suspect_stale else "foreign"
+    except (OCSPValidationError, ValidationError, PathError):
+        return "foreign"
+    return "good"
+
+
+async def _by_crl(cert: asn1_x509.Certificate, path: ValidationPath, context: ValidationContext) -> Status:
+    try:
+        await verify_crl(cert, path, context)
+    except RevokedError:
+        return "revoked"
+    except CRLNoMatchesError:
+        return "unknown"
+    except CRLValidationIndeterminateError as error:
+        return "stale" if error.suspect_stale else "unknown"
+    except (CRLValidationError, ValidationError, PathError):
+        return "unknown"
+    return "good"
+
+
+async def status(cert: asn1_x509.Certificate, path: ValidationPath, context: ValidationContext) -> str | None:
+    """None when the certificate is known to be good, else the code of what is known. Both sources are asked."""
+    by_crl = await _by_crl(cert, path, context)
+    by_ocsp = await _by_ocsp(cert, path, context)
+    if by_crl == "revoked":
+        return REVOKED_BY_CRL
+    if by_ocsp == "revoked":
+        return REVOKED_BY_OCSP
+    if "good" in {by_crl, by_ocsp}:
+        return None
+    if by_ocsp == "foreign":
+        return FOREIGN_RESPONDER
+    return STALE if "stale" in {by_crl, by_ocsp} else UNKNOWN

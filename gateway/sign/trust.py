@@ -1,0 +1,303 @@
+"""Trust: whether a certificate may speak, for one purpose, at one instant.
+
+RFC 5280 path validation by pyhanko-certvalidator, and around it the rules that it leaves to the caller: key sizes,
+purposes, names, pins, and a strict reading of revocation (`revocation.py`). Each cause has its own permanent code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Literal, NoReturn, TypeVar
+
+import msgspec
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
+from cryptography.x509.oid import ExtensionOID, NameOID
+from pyhanko_certvalidator import CertificateValidator
+from pyhanko_certvalidator.context import ValidationContext
+from pyhanko_certvalidator.errors import (
+    DisallowedAlgorithmError,
+    ExpiredError,
+    NotYetValidError,
+    PathBuildingError,
+    PathValidationError,
+    ValidationError,
+)
+from pyhanko_certvalidator.path import ValidationPath
+from pyhanko_certvalidator.policy_decl import (
+    NO_REVOCATION,
+    REQUIRE_REVINFO,
+    CertRevTrustPolicy,
+    RevocationCheckingPolicy,
+)
+
+from gateway.errors import Broken, Refused
+from gateway.sign import algorithms, revocation
+from gateway.sign.keys import read_certificates, subject_of
+from gateway.sign.revocation import FORGIVABLE, Grace, Held, Source
+
+Purpose = Literal["document", "token", "tls-client", "tls-server"]
+_T = TypeVar("_T")
+
+_ANY: Final = Eku.ANY_EXTENDED_KEY_USAGE
+_SIGNING: Final = frozenset(
+    {
+        _ANY,
+        Eku.EMAIL_PROTECTION,
+        x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36"),  # RFC 9336 document signing
+        x509.ObjectIdentifier("1.3.6.1.4.1.311.10.3.12"),
+    }
+)
+_EKU: Final[Mapping[Purpose, tuple[frozenset[x509.ObjectIdentifier], bool]]] = {
+    "document": (_SIGNING, False),  # may be absent; when present, one of these
+    "token": (_SIGNING | {Eku.CLIENT_AUTH}, False),
+    "tls-client": (frozenset({Eku.CLIENT_AUTH, _ANY}), True),
+    "tls-server": (frozenset({Eku.SERVER_AUTH, _ANY}), True),
+}
+
+
+class Names(msgspec.Struct, frozen=True, kw_only=True):
+    """What the subject has to say. `facility` is OU and `system` is T, as SEPAS token certificates have them."""
+
+    facility: str = ""
+    system: str = ""
+    common_name: str = ""
+    host: str = ""
+
+
+class Trust:
+    """Anchors and rules for one purpose. Immutable but for the revocation folder, which may be refreshed."""
+
+    def __init__(
+        self,
+        purpose: Purpose,
+        anchors: Iterable[x509.Certificate],
+        revocations: Source | None = None,
+        *,
+        pins: Iterable[str] = (),
+        grace: Grace | None = None,
+        require_revocation: bool = True,
+        signer_ids: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.purpose: Purpose = purpose
+        self.anchors = tuple(anchors)
+        self.pins = frozenset(p.lower().replace(":", "") for p in pins)
+        self.grace = grace
+        self._revocations = revocations or Held()
+        self._require = require_revocation
+        self._roots = [_asn1(c) for c in self.anchors]
+        self.signer_ids = dict(signer_ids or {})
+
+    def check(
+        self,
+        leaf: x509.Certificate,
+        chain: Iterable[x509.Certificate] = (),
+        at: datetime | None = None,
+        names: Names | None = None,
+    ) -> None:
+        """Promise that `leaf` is good for the purpose at `at`, or raise `Refused` with the code of the reason.
+
+        `chain` are intermediates in any order; nothing in them is trusted. `at` has to be given: there is no clock
+        in here.
+        """
+        if at is None or at.tzinfo is None:
+            raise Broken
+        between = tuple(chain)
+        self._check_self(leaf, at)
+        if names is not None:
+            check_names(leaf, names)
+        _check_use(leaf, self.purpose)
+        path = self._path(leaf, between, at)
+        self._check_revocation(leaf, path, between, at)
+
+    def problem(
+        self,
+        leaf: x509.Certificate,
+        chain: Iterable[x509.Certificate] = (),
+        at: datetime | None = None,
+        names: Names | None = None,
+    ) -> str | None:
+        """The same as a code; None when good."""
+        try:
+            self.check(leaf, chain, at, names)
+        except Refused as refused:
+            return refused.code
+        return None
+
+    def _check_self(self, leaf: x509.Certificate, at: datetime) -> None:
+        if at > leaf.not_valid_after_utc:
+            _no("GW-SIGN-010", leaf)
+        if at < leaf.not_valid_before_utc:
+            _no("GW-SIGN-011", leaf)
+        algorithms.public_key(leaf)
+        if self.pins and leaf.fingerprint(hashes.SHA256()).hex() not in self.pins:
+            _no("GW-SIGN-023", leaf)
+
+    def _path(self, leaf: x509.Certificate, between: tuple[x509.Certificate, ...], at: datetime) -> ValidationPath:
+        context = self._context(between, at, NO_REVOCATION)
+        try:
+            found: ValidationPath = drive(CertificateValidator(_asn1(leaf), (), context).async_validate_path())
+        except PathBuildingError:
+            self._explain(leaf, between)
+        except ExpiredError as error:
+            _no("GW-SIGN-010", leaf, detail=error.failure_msg)
+        except NotYetValidError as error:
+            _no("GW-SIGN-011", leaf, detail=error.failure_msg)
+        except DisallowedAlgorithmError:
+            _no("GW-SIGN-021", leaf)
+        except (PathValidationError, ValidationError) as error:
+            if "signature" in error.failure_msg:
+                self._explain(leaf, between)
+            _no("GW-SIGN-027", leaf, detail=error.failure_msg[:160])
+        for each in found:
+            algorithms.public_key(_pyca(each.dump()))
+        return found
+
+    def _context(
+        self, between: tuple[x509.Certificate, ...], at: datetime, policy: RevocationCheckingPolicy
+    ) -> ValidationContext:
+        lists, responses = revocation.readable(self._revocations.known())
+        return ValidationContext(
+            trust_roots=self._roots,
+            other_certs=[_asn1(c) for c in between],
+            moment=at,
+            crls=lists,
+            ocsps=responses,
+            # what was signed yesterday is judged with the list of today: it says when a revocation happened
+            revinfo_policy=CertRevTrustPolicy(policy, retroactive_revinfo=self.purpose == "document"),
+        )
+
+    def _check_revocation(
+        self, leaf: x509.Certificate, path: ValidationPath, between: tuple[x509.Certificate, ...], at: datetime
+    ) -> None:
+        context = self._context(between, at, REQUIRE_REVINFO)
+        for cert in list(path)[1:]:
+            code = drive(revocation.status(cert, path, context))
+            if code is None or (code in FORGIVABLE and self._forgiven(at)):
+                continue
+            _no(code, _pyca(cert.dump()) if cert.sha256 != _asn1(leaf).sha256 else leaf)
+
+    def _forgiven(self, at: datetime) -> bool:
+        return not self._require or (self.grace is not None and at < self.grace.until)
+
+    def _explain(self, leaf: x509.Certificate, between: tuple[x509.Certificate, ...]) -> NoReturn:
+        """No path: say which of the possible reasons it is, from what the certificates name."""
+        top = _highest(leaf, between)
+        if any(a.subject == top.issuer and a != top for a in self.anchors):
+            _no("GW-SIGN-022", top)
+        if leaf.issuer == leaf.subject:
+            _no("GW-SIGN-020", leaf)
+        ours = {o for a in self.anchors for o in _values(a.subject, NameOID.ORGANIZATION_NAME)}
+        if top.issuer != top.subject and ours & set(_values(top.issuer, NameOID.ORGANIZATION_NAME)):
+            _no("GW-SIGN-026", top)
+        _no("GW-SIGN-019", leaf)
+
+
+def anchors_from(path: Path) -> tuple[x509.Certificate, ...]:
+    """The anchors of a PEM file."""
+    return tuple(read_certificates(path))
+
+
+def _no(code: str, certificate: x509.Certificate, **args: str) -> NoReturn:
+    raise Refused(code, None, subject=subject_of(certificate), **args)
+
+
+def drive(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine that never waits (no fetchers are configured), so that callers need no event loop."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        value: _T = end.value
+        return value
+    work.close()
+    raise Broken
+
+
+@lru_cache(maxsize=256)
+def _asn1_of(der: bytes) -> asn1_x509.Certificate:
+    return asn1_x509.Certificate.load(der)
+
+
+def _asn1(certificate: x509.Certificate) -> asn1_x509.Certificate:
+    return _asn1_of(certificate.public_bytes(Encoding.DER))
+
+
+@lru_cache(maxsize=256)
+def _pyca(der: bytes) -> x509.Certificate:
+    return x509.load_der_x509_certificate(der)
+
+
+def _values(name: x509.Name, oid: x509.ObjectIdentifier) -> list[str]:
+    return [str(a.value) for a in name.get_attributes_for_oid(oid)]
+
+
+def _highest(leaf: x509.Certificate, between: tuple[x509.Certificate, ...]) -> x509.Certificate:
+    """Climb from the leaf by real signatures as far as the given certificates go."""
+    at, rest = leaf, list(between)
+    while True:
+        above = next((c for c in rest if c != at and c.subject == at.issuer and _issued(at, c)), None)
+        if above is None:
+            return at
+        rest.remove(above)
+        at = above
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
+
+
+def _check_use(leaf: x509.Certificate, purpose: Purpose) -> None:
+    """RFC 5280 4.2.1.3, 4.2.1.9 and 4.2.1.12, read for the purpose."""
+    try:
+        extensions = leaf.extensions
+    except ValueError:
+        _no("GW-SIGN-027", leaf, detail="an extension cannot be read")
+    found = {e.oid: e.value for e in extensions}
+    usage = found.get(ExtensionOID.KEY_USAGE)
+    if isinstance(usage, x509.KeyUsage) and not (usage.digital_signature or usage.content_commitment):
+        _no("GW-SIGN-017", leaf, use=purpose)
+    constraints = found.get(ExtensionOID.BASIC_CONSTRAINTS)
+    if isinstance(constraints, x509.BasicConstraints) and constraints.ca:
+        _no("GW-SIGN-017", leaf, use=purpose)
+    wanted, must = _EKU[purpose]
+    extended = found.get(ExtensionOID.EXTENDED_KEY_USAGE)
+    if isinstance(extended, x509.ExtendedKeyUsage):
+        if not wanted & set(extended):
+            _no("GW-SIGN-017", leaf, use=purpose)
+    elif must:
+        _no("GW-SIGN-017", leaf, use=purpose)
+
+
+def check_names(leaf: x509.Certificate, names: Names) -> None:
+    """Promise that the subject says what is expected of it; empty expectations are not checked."""
+    for code, expected, oid in (
+        ("GW-SIGN-024", names.facility, NameOID.ORGANIZATIONAL_UNIT_NAME),
+        ("GW-SIGN-025", names.system, NameOID.TITLE),
+        ("GW-SIGN-018", names.common_name, NameOID.COMMON_NAME),
+    ):
+        if expected and _values(leaf.subject, oid) != [expected]:
+            _no(code, leaf, expected=expected)
+    if names.host and not _names_host(leaf, names.host):
+        _no("GW-SIGN-018", leaf, expected=names.host)
+
+
+def _names_host(leaf: x509.Certificate, host: str) -> bool:
+    try:
+        alternative = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    addresses = {str(a) for a in alternative.get_values_for_type(x509.IPAddress)}
+    hosts = {h.lower() for h in alternative.get_values_for_type(x509.DNSName)}
+    wild = "*." + host.lower().partition(".")[2]
+    return host in addresses or host.lower() in hosts or (host.count(".") > 1 and wild in hosts)
