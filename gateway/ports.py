@@ -25,6 +25,8 @@ from gateway.message import (
     ItemResult,
     JournalEntry,
     Json,
+    KeptAudit,
+    KeptResource,
     Outcome,
     Receipt,
     RegistryEntry,
@@ -103,6 +105,48 @@ class Store(Protocol):
 
     async def recover(self) -> Sequence[str]:
         """After a crash: apply `flow.AFTER_CRASH`, journalled; returns the ids that became unknown."""
+        ...
+
+    async def items(self, submission: str) -> Sequence[ItemRecord]: ...
+    async def answers(self, submission: str) -> Sequence[Answer]: ...
+    async def documents(self, case: str) -> Sequence[Document]: ...
+    async def find_exchange_by_document(self, document: str, destination: str) -> Exchange | None: ...
+    async def exchanges(
+        self,
+        state: str | None = None,
+        destination: str | None = None,
+        programme: str | None = None,
+        limit: int = 100,
+        after: int = 0,
+    ) -> Sequence[Exchange]:
+        """For operators: oldest first; `after` is the last position seen."""
+        ...
+
+    async def remember(self, kind: str, value: str, expires: datetime) -> bool:
+        """False if the value was seen before and has not expired; durable when this returns (token ids)."""
+        ...
+
+    async def resource(self, type: str, id: str) -> KeptResource | None:
+        """The newest version, which may say that it is deleted."""
+        ...
+
+    async def resource_version(self, type: str, id: str, version: int) -> KeptResource | None: ...
+    async def resource_history(self, type: str, id: str, limit: int = 100) -> Sequence[KeptResource]:
+        """Versions, newest first."""
+        ...
+
+    async def changes(self, since_feed: int, limit: int) -> Sequence[KeptResource]:
+        """Resource versions with a greater feed number, in feed order; one feed number is never torn apart."""
+        ...
+
+    async def feed(self) -> int:
+        """The last feed number given."""
+        ...
+
+    async def audit_events(self, since_feed: int = 0, limit: int = 100) -> Sequence[KeptAudit]: ...
+    async def audit_event(self, id: str) -> KeptAudit | None: ...
+    async def audit_chain_intact(self) -> bool:
+        """Whether every audit event is there as it was written. Reads all of them."""
         ...
 
 

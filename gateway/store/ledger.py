@@ -1,0 +1,264 @@
+"""The ledger: the store that rooms are given. It joins the writer thread, the reading threads and the questions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from gateway.clock import Clock
+from gateway.errors import Broken, Misconfigured, StorageFailed
+from gateway.message import (
+    Answer,
+    Attempt,
+    Case,
+    Committed,
+    Conformity,
+    Document,
+    Exchange,
+    ItemRecord,
+    JournalEntry,
+    KeptAudit,
+    KeptResource,
+    RegistryEntry,
+    Step,
+    Submission,
+    SubmissionStatus,
+)
+from gateway.store import ask_delivery, ask_intake, ask_kept, engine, memory, recovery
+from gateway.store.apply import apply
+from gateway.store.migrations import migrate
+from gateway.store.owner import Owner
+from gateway.store.payload import Payloads
+from gateway.store.reading import Reading
+from gateway.store.writer import Writer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Ledger:
+    """`gateway.ports.Store`, and what operators and pulling repositories ask besides.
+
+    Use it as an asynchronous context manager, or call `start` and `stop`. Every method may raise `StorageFailed`
+    while the database cannot be reached, and `Broken` GW-STORE-003 where bytes are not those that were written.
+    """
+
+    def __init__(self, url: str, data: Path, clock: Clock) -> None:
+        self._url = engine.address(url, data)
+        self._data, self._clock = data, clock
+        self._embedded = engine.dialect(self._url) == "sqlite"
+        self._payloads = Payloads(data / "blobs" if self._embedded else None)
+        self._owner = Owner(data)
+        self._writing, self._reading = engine.writer(self._url), engine.reader(self._url)
+        self._writer = Writer(self._writing, self._payloads, clock, self._reading.dispose)
+        self._threads = ThreadPoolExecutor(engine.READERS, "ledger-reader")
+        self._forgot: datetime | None = None
+
+    # --- life ----------------------------------------
+
+    async def start(self) -> None:
+        """Own the data folder (SQLite), bring the tables up to date, begin to write. Raises `Misconfigured`."""
+        await asyncio.to_thread(self._prepare)
+        await self._writer.start()
+
+    async def stop(self) -> None:
+        """Commit what is waiting, close, give the folder free."""
+        await self._writer.stop()
+        self._threads.shutdown()
+        self._reading.dispose()
+        self._owner.release()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def _prepare(self) -> None:
+        try:
+            self._data.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Misconfigured("GW-STORE-002", detail=f"{self._data}: {error.strerror}") from None
+        if self._embedded:
+            self._owner.take()
+        try:
+            with self._writing.begin() as connection:
+                if not self._embedded:
+                    engine.refuse_unsynced(connection)
+                migrate(connection, self._clock.now())
+        except DatabaseError as error:
+            self._owner.release()
+            raise Misconfigured("GW-STORE-002", detail=type(error.orig).__name__) from None
+        except Misconfigured:
+            self._owner.release()
+            raise
+
+    # --- writing ----------------------------------------
+
+    async def commit(self, step: Step) -> Committed:
+        """The step in one transaction, synced when this returns.
+
+        Raises `StaleState` if a thing was not in the expected state, `IllegalStep` for a move that is not in the
+        tables, `StorageFailed` if it could not be made durable; then nothing of the step was acknowledged.
+        """
+        if self._payloads.spills(step):
+            await asyncio.to_thread(self._payloads.spill, step)
+        return await self._writer.submit(lambda group: apply(group, step))
+
+    async def recover(self) -> Sequence[str]:
+        """Apply `flow.AFTER_CRASH` to what dead workers held; ids that became unknown. Call at start.
+
+        On PostgreSQL other processes may be at work: only what belongs to none that lives is touched, so it may be
+        called again whenever one is missed.
+        """
+        return await self._writer.submit(lambda group: recovery.recover(group, self._clock.now()))
+
+    async def remember(self, kind: str, value: str, expires: datetime) -> bool:
+        """False if the value was seen before and has not expired; durable when this returns (token ids)."""
+        now = self._clock.now()
+        tidy = self._forgot is None or (now - self._forgot).total_seconds() > 60
+        if tidy:
+            self._forgot = now
+            await self._writer.submit(lambda group: memory.forget(group, now))
+        return await self._writer.submit(lambda group: memory.remember(group, kind, value, expires, now))
+
+    # --- reading ----------------------------------------
+
+    async def _ask(self, question: Callable[Concatenate[Reading, P], T], *args: P.args, **named: P.kwargs) -> T:
+        """The question on a snapshot, in a reading thread."""
+
+        def asked() -> T:
+            try:
+                with self._reading.connect() as connection, connection.begin():
+                    return question(Reading(connection, self._payloads), *args, **named)
+            except OperationalError:
+                raise StorageFailed("GW-STORE-011") from None
+            except DatabaseError:
+                raise Broken("GW-STORE-003", reference="ledger") from None
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, asked)
+
+    async def submission(self, id: str) -> Submission | None:
+        return await self._ask(ask_intake.submission, id)
+
+    async def submission_status(self, id: str) -> SubmissionStatus | None:
+        return await self._ask(ask_intake.submission_status, id)
+
+    async def earlier(self, sender: str, control_id: str) -> Sequence[Submission]:
+        return await self._ask(ask_intake.earlier, sender, control_id)
+
+    async def received(self, limit: int) -> Sequence[Submission]:
+        return await self._ask(ask_intake.received, limit)
+
+    async def items(self, submission: str) -> Sequence[ItemRecord]:
+        return await self._ask(ask_intake.items, submission)
+
+    async def gatherable(self, limit: int) -> Sequence[ItemRecord]:
+        return await self._ask(ask_intake.gatherable, limit)
+
+    async def first_answer(self, submission: str) -> Answer | None:
+        return await self._ask(ask_intake.first_answer, submission)
+
+    async def answers(self, submission: str) -> Sequence[Answer]:
+        return await self._ask(ask_intake.answers, submission)
+
+    async def answers_due(self, now: datetime, limit: int) -> Sequence[Answer]:
+        return await self._ask(ask_intake.answers_due, now, limit)
+
+    async def journal(self, submission: str) -> Sequence[JournalEntry]:
+        return await self._ask(ask_intake.journal, submission)
+
+    async def case(self, id: str) -> Case | None:
+        return await self._ask(ask_delivery.case, id)
+
+    async def case_items(self, case: str) -> Sequence[ItemRecord]:
+        return await self._ask(ask_delivery.case_items, case)
+
+    async def undocumented(self, limit: int) -> Sequence[Case]:
+        return await self._ask(ask_delivery.undocumented, limit)
+
+    async def expiring(self, before: datetime, limit: int) -> Sequence[Case]:
+        return await self._ask(ask_delivery.expiring, before, limit)
+
+    async def document(self, id: str) -> Document | None:
+        return await self._ask(ask_delivery.document, id)
+
+    async def documents(self, case: str) -> Sequence[Document]:
+        return await self._ask(ask_delivery.documents, case)
+
+    async def exchange(self, id: str) -> Exchange | None:
+        return await self._ask(ask_delivery.exchange, id)
+
+    async def exchanges_of_case(self, case: str) -> Sequence[Exchange]:
+        return await self._ask(ask_delivery.exchanges_of_case, case)
+
+    async def find_exchange_by_document(self, document: str, destination: str) -> Exchange | None:
+        return await self._ask(ask_delivery.find_exchange_by_document, document, destination)
+
+    async def runnable(self, destination: str, now: datetime, limit: int) -> Sequence[Exchange]:
+        return await self._ask(ask_delivery.runnable, destination, now, limit)
+
+    async def next_due(self, destination: str) -> datetime | None:
+        return await self._ask(ask_delivery.next_due, destination)
+
+    async def in_state(self, destination: str, state: str, limit: int) -> Sequence[Exchange]:
+        return await self._ask(ask_delivery.in_state, destination, state, limit)
+
+    async def exchanges(
+        self,
+        state: str | None = None,
+        destination: str | None = None,
+        programme: str | None = None,
+        limit: int = 100,
+        after: int = 0,
+    ) -> Sequence[Exchange]:
+        return await self._ask(ask_delivery.exchanges, state, destination, programme, limit, after)
+
+    async def attempts(self, exchange: str) -> Sequence[Attempt]:
+        return await self._ask(ask_delivery.attempts, exchange)
+
+    async def receipts(self, destination: str, scopes: Sequence[str]) -> Mapping[str, str]:
+        return await self._ask(ask_delivery.receipts, destination, scopes)
+
+    async def registry(self, programme: str) -> Sequence[RegistryEntry]:
+        return await self._ask(ask_delivery.registry, programme)
+
+    async def conformity(self, destination: str) -> Conformity | None:
+        return await self._ask(ask_delivery.conformity, destination)
+
+    async def resource(self, type: str, id: str) -> KeptResource | None:
+        return await self._ask(ask_kept.resource, type, id)
+
+    async def resource_history(self, type: str, id: str, limit: int = 100) -> Sequence[KeptResource]:
+        return await self._ask(ask_kept.resource_history, type, id, limit)
+
+    async def resource_version(self, type: str, id: str, version: int) -> KeptResource | None:
+        return await self._ask(ask_kept.resource_version, type, id, version)
+
+    async def changes(self, since_feed: int, limit: int) -> Sequence[KeptResource]:
+        return await self._ask(ask_kept.changes, since_feed, limit)
+
+    async def feed(self) -> int:
+        return await self._ask(ask_kept.feed)
+
+    async def audit_events(self, since_feed: int = 0, limit: int = 100) -> Sequence[KeptAudit]:
+        return await self._ask(ask_kept.audit_events, since_feed, limit)
+
+    async def audit_event(self, id: str) -> KeptAudit | None:
+        return await self._ask(ask_kept.audit_event, id)
+
+    async def audit_chain_intact(self) -> bool:
+        return await self._ask(ask_kept.audit_chain_intact)
+
+    async def counts(self) -> Mapping[str, Mapping[str, tuple[int, datetime | None]]]:
+        return await self._ask(ask_kept.counts)

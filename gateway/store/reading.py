@@ -1,0 +1,53 @@
+"""One read: a snapshot of the database and the way to the payloads. Nothing here can write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import structlog
+from sqlalchemy import Connection, Select
+
+from gateway.errors import Broken
+from gateway.store.payload import Payloads
+
+T = TypeVar("T")
+Columns = dict[str, Any]
+
+log = structlog.get_logger("gateway.store")
+
+
+class Reading(NamedTuple):
+    """What the questions of `ask_*.py` are asked of."""
+
+    connection: Connection
+    payloads: Payloads
+
+    def all(self, statement: Select[Any]) -> list[Columns]:
+        """Every row by column key."""
+        result = self.connection.execute(statement)
+        keys = [str(column.key) for column in statement.selected_columns]
+        return [dict(zip(keys, row, strict=True)) for row in result]
+
+    def first(self, statement: Select[Any]) -> Columns | None:
+        """The first row, or None."""
+        found = self.all(statement.limit(1))
+        return found[0] if found else None
+
+
+def whole(rows: Iterable[Columns], make: Callable[[Columns], T], key: Callable[[Columns], object]) -> Sequence[T]:
+    """Values of a queue, in order. One whose bytes are damaged is logged, and holds back what has the same key.
+
+    It stays in its state, where it is counted and ages; the rest of the queue goes on.
+    """
+    made: list[T] = []
+    damaged: set[object] = set()
+    for row in rows:
+        if key(row) in damaged:
+            continue
+        try:
+            made.append(make(row))
+        except Broken as error:
+            log.error("damaged", id=row["id"], code=error.code)
+            damaged.add(key(row))
+    return made
