@@ -1,0 +1,337 @@
+"""One destination's lane: it starts heads of keys, never two of one key, and never waits for another lane.
+
+The life of one exchange is `_deliver`: claim, render, commit the bytes, send, judge, commit the outcome. What
+stands between a crash and a wrong word is the order of these five, so they are written one after the other here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.deliver import decide, steps
+from gateway.deliver.decide import Breaker, Next
+from gateway.errors import Broken, GatewayError, StaleState, StorageFailed
+from gateway.message import Attempt, Document, Exchange, Outcome, Step
+from gateway.ports import Gate, MaybeSent, NotSent, Store, Wire
+from gateway.settings import Destination
+
+_log = structlog.get_logger("deliver")
+
+CANNOT_RENDER: Final = "GW-DELIVER-012"
+NOT_OURS: Final = "GW-DELIVER-005"
+REMEMBERED: Final = 4096  # receipts of the last deliveries, to know an answer that belongs to another message
+STORAGE_PAUSE: Final = 0.5
+
+OnOutcome = Callable[[Exchange, Outcome], Awaitable[steps.Extra]]
+"""Asked before an outcome is committed; what it returns goes into the same commit."""
+
+
+async def nothing_more(exchange: Exchange, outcome: Outcome) -> steps.Extra:
+    """Nobody is owed anything beside the outcome itself."""
+    return steps.NOTHING
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What every lane is given. `chance` is uniform on [0, 1); `observe` takes (destination, state, seconds)."""
+
+    store: Store
+    gate: Gate
+    clock: Clock
+    chance: Callable[[], float]
+    on_outcome: OnOutcome = nothing_more
+    on_commit: Callable[[Step], None] = lambda step: None
+    observe: Callable[[str, str, float], None] = lambda destination, state, seconds: None
+    sweep_seconds: float = 1.0
+    tend_seconds: float = 5.0
+    sole_owner: bool = True  # nobody else claims from this ledger, so what is claimed and not running is an orphan
+
+
+@dataclass
+class LaneStatus:
+    """What an operator sees of a lane."""
+
+    destination: str
+    running: int = 0
+    breaker: Breaker = field(default_factory=Breaker)
+    closed: str | None = None
+    last_code: str | None = None
+
+
+class Lane:
+    """Delivery to one destination."""
+
+    def __init__(self, destination: Destination, wire: Wire, tools: Tools) -> None:
+        self.destination, self.wire, self.tools = destination, wire, tools
+        self.breaker, self.closed, self.last_code = Breaker(), None, None  # type: Breaker, str | None, str | None
+        self.running: dict[str, asyncio.Task[None]] = {}
+        self.broken: set[str] = set()  # met a defect of ours: parked instead of tried again
+        self.tend_at = 0.0
+        self._quiet = decide.quiet_hours(destination.quiet_hours)
+        self._heads: deque[Exchange] = deque()
+        self._seen: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._ring = asyncio.Event()
+        self._stopping = False
+        # Rendering may wait for a token or a security module, so each lane has a hand of its own.
+        self._hand = ThreadPoolExecutor(1, thread_name_prefix=f"render-{destination.id}")
+
+    # --- from outside -----------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something may have become due."""
+        self._ring.set()
+
+    def status(self) -> LaneStatus:
+        """A snapshot."""
+        return LaneStatus(self.destination.id, len(self.running), self.breaker, self.closed, self.last_code)
+
+    async def stop(self, grace: float) -> None:
+        """Start nothing more, let what is on its way end within `grace` seconds; the rest is found at next start."""
+        self._stopping = True
+        self._ring.set()
+        tasks = list(self.running.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        self._hand.shutdown(wait=False, cancel_futures=True)
+
+    # --- the loop -----------------------------------------------------------------------
+
+    async def run(self, tend: Callable[[Lane], Awaitable[None]]) -> None:
+        """Work until `stop`. `tend` looks after what is not simply due: held, unknown, awaiting, orphaned."""
+        while not self._stopping:
+            self._ring.clear()
+            now = self.tools.clock.now()
+            try:
+                await self._round(now, tend)
+                pause = await self._pause(now)
+            except StorageFailed:
+                _log.error("storage_failed", destination=self.destination.id)
+                pause = STORAGE_PAUSE
+            await self._rest(pause)
+
+    async def _round(self, now: datetime, tend: Callable[[Lane], Awaitable[None]]) -> None:
+        quiet = decide.quiet_now(self._quiet, now)
+        was, self.closed = (
+            self.closed,
+            decide.QUIET if quiet else await self.tools.gate.closed(self.destination.id, now),
+        )
+        if self.tools.clock.monotonic() >= self.tend_at or was != self.closed:
+            self.tend_at = self.tools.clock.monotonic() + self.tools.tend_seconds
+            await tend(self)
+        if self.closed is None:
+            await self._start(now)
+        else:
+            await self._hold(now, self.closed)
+
+    async def _hold(self, now: datetime, code: str) -> None:
+        self._heads.clear()
+        heads = await self.tools.store.runnable(self.destination.id, now, 100)
+        waiting = [each for each in heads if each.id not in self.running]
+        if waiting:
+            await self.commit(steps.moves(waiting, Next("held", None, code), now, "hold"))
+            self._ring.set()
+
+    def free(self) -> int:
+        """How many exchanges may start now."""
+        room = self.destination.concurrency - len(self.running)
+        return decide.allowance(self.breaker, self.tools.clock.monotonic(), room, len(self.running))
+
+    async def _start(self, now: datetime) -> None:
+        room = self.free()
+        if room > len(self._heads):
+            ask = len(self.running) + 3 * self.destination.concurrency
+            self._heads = deque(await self.tools.store.runnable(self.destination.id, now, ask))
+        while room > 0 and self._heads:
+            head = self._heads.popleft()
+            if head.id not in self.running:
+                self.start(head.id, self._deliver(head))
+                room -= 1
+
+    def start(self, id: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run the work of one exchange; its end wakes the lane."""
+        task = asyncio.create_task(work, name=f"deliver-{id}")
+        self.running[id] = task
+        task.add_done_callback(lambda done: self._ended(id, done))
+
+    def _ended(self, id: str, task: asyncio.Task[None]) -> None:
+        self.running.pop(id, None)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            # Only the kind: the text of an exception could quote what it met.
+            _log.error("delivery_broke", exchange=id, destination=self.destination.id, kind=type(fault).__name__)
+            self.broken.add(id)
+            self.tend_at = 0.0
+        self._ring.set()
+
+    async def _pause(self, now: datetime) -> float:
+        tools = self.tools
+        if self.breaker.open_until is not None:
+            return max(0.01, min(tools.sweep_seconds, self.breaker.open_until - tools.clock.monotonic()))
+        if self.running or self.closed is not None:
+            return tools.sweep_seconds
+        due = await tools.store.next_due(self.destination.id)
+        if due is None or due <= now:  # what was due has just been looked at
+            return tools.sweep_seconds
+        return min(tools.sweep_seconds, max(0.0, (due - tools.clock.now()).total_seconds()))
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ring.wait()
+        except TimeoutError:
+            pass
+
+    # --- one exchange -----------------------------------------------------------------------
+
+    async def _deliver(self, exchange: Exchange) -> None:
+        claimed = await self._claim(exchange)
+        if claimed is None:
+            return
+        attempt = await self._render(claimed)
+        if attempt is None:
+            return
+        step, flying = steps.leave(claimed, attempt, attempt.started_at)
+        if not await self.insist(step):
+            return  # nothing left us, and the ledger says somebody else has it
+        began = self.tools.clock.monotonic()
+        outcome = self._known(flying, await self._send(attempt))
+        self.tools.observe(self.destination.id, outcome.state, self.tools.clock.monotonic() - began)
+        await self.settle(flying, attempt, outcome)
+
+    async def _claim(self, exchange: Exchange) -> Exchange | None:
+        step, claimed = steps.claim(exchange, self.tools.clock.now())
+        try:
+            await self.commit(step)
+        except StaleState:
+            self._heads.clear()  # somebody moved it meanwhile: look again
+            return None
+        except StorageFailed:
+            await asyncio.sleep(STORAGE_PAUSE)
+            return None
+        return claimed
+
+    async def _render(self, claimed: Exchange) -> Attempt | None:
+        """The bytes of this try, or None after the exchange was parked because it cannot be rendered."""
+        store, now = self.tools.store, self.tools.clock.now()
+        document = await store.document(claimed.document)
+        given = await store.receipts(self.destination.id, (claimed.case, claimed.subject))
+        receipts = {name: value for name, value in given.items() if value}
+        try:
+            if document is None:
+                raise Broken(reference=claimed.id)
+            request, transport_id = await self._by_hand(document, claimed, receipts, now)
+        except GatewayError as fault:
+            await self._park(claimed, fault)
+            return None
+        return Attempt(
+            id=f"{claimed.id}-{claimed.tries}",
+            exchange=claimed.id,
+            number=claimed.tries,
+            started_at=self.tools.clock.now(),
+            request=request,
+            request_digest=hashlib.sha256(request).hexdigest(),
+            transport_id=transport_id,
+        )
+
+    async def _by_hand(
+        self, document: Document, exchange: Exchange, receipts: dict[str, str], now: datetime
+    ) -> tuple[bytes, str | None]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._hand, self.wire.render, document, exchange, receipts, exchange.tries, now
+        )
+
+    async def _park(self, exchange: Exchange, fault: GatewayError) -> None:
+        outcome = Outcome(state="parked", codes=(CANNOT_RENDER, fault.code), findings=(fault.finding(),))
+        extra = await self.tools.on_outcome(exchange, outcome)
+        to = Next("parked", None, CANNOT_RENDER)
+        _log.warning("parked", exchange=exchange.id, destination=self.destination.id, code=fault.code)
+        await self.insist(steps.move(exchange, to, self.tools.clock.now(), "park", extra))
+
+    async def _send(self, attempt: Attempt) -> Outcome:
+        """The answer, judged; anything that went wrong on the way is an answer too, never an exception."""
+        try:
+            return await self.wire.send(attempt)
+        except NotSent as fault:
+            return Outcome(state="due", codes=_codes(fault))
+        except MaybeSent as fault:
+            return Outcome(state="unknown", codes=_codes(fault))
+        except GatewayError as fault:  # the answer could not be judged, so nobody knows
+            return Outcome(state="unknown", codes=(fault.code,))
+
+    def _known(self, exchange: Exchange, outcome: Outcome) -> Outcome:
+        """An answer that repeats the unique receipt of another case is about another message: unknown."""
+        mine = [(name, outcome.receipts[name]) for name in self.wire.unique_receipts & outcome.receipts.keys()]
+        if any(self._seen.get(each, exchange.case) != exchange.case for each in mine):
+            return Outcome(state="unknown", codes=(NOT_OURS,), status=outcome.status, reply=outcome.reply)
+        for each in mine:
+            self._seen[each] = exchange.case
+            self._seen.move_to_end(each)
+        while len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        return outcome
+
+    async def settle(self, exchange: Exchange, attempt: Attempt, outcome: Outcome, name: str = "settle") -> None:
+        """Commit what an answer leads to, with its receipts and whatever others want in the same commit."""
+        tools, now = self.tools, self.tools.clock.now()
+        to = decide.after(outcome, exchange.tries, self.destination.retry, now, tools.chance())
+        extra = await tools.on_outcome(exchange, outcome if to.state == outcome.state else _spent(outcome, to))
+        self.judge(outcome)
+        step = steps.settle(exchange, attempt, outcome, to, now, self.wire.subject_receipts, extra, name)
+        await self.insist(step)
+        if to.state != "delivered":
+            _log.info("not_delivered", exchange=exchange.id, destination=exchange.destination, state=to.state)
+
+    def judge(self, outcome: Outcome) -> None:
+        """Tell the circuit breaker."""
+        broke = outcome.state == "unknown" or (outcome.state == "due" and not outcome.forget)
+        if broke:
+            self.breaker = decide.failed(self.breaker, self.destination.retry, self.tools.clock.monotonic())
+        else:
+            self.breaker = decide.answered(self.breaker)
+        if outcome.state in ("unknown", "awaiting"):
+            self.tend_at = min(self.tend_at, self.tools.clock.monotonic() + self.tools.sweep_seconds)
+        self.last_code = outcome.codes[0] if outcome.codes else None
+
+    # --- commits -----------------------------------------------------------------------
+
+    async def commit(self, step: Step) -> None:
+        """Commit once."""
+        await self.tools.store.commit(step)
+        self.tools.on_commit(step)
+
+    async def insist(self, step: Step) -> bool:
+        """Commit until the disk takes it; False where the ledger has moved on without us."""
+        pause = 0.05
+        while True:
+            try:
+                await self.commit(step)
+                return True
+            except StaleState:
+                _log.warning("stale", step=step.name, destination=self.destination.id)
+                return False
+            except StorageFailed:
+                _log.error("storage_failed", step=step.name, destination=self.destination.id)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+
+
+def _codes(fault: Exception) -> tuple[str, ...]:
+    return tuple(str(each) for each in fault.args[:1] if str(each).startswith("GW-"))
+
+
+def _spent(outcome: Outcome, to: Next) -> Outcome:
+    codes = (to.reason or decide.BUDGET, *outcome.codes)
+    return Outcome(state="parked", codes=codes, findings=outcome.findings, status=outcome.status)

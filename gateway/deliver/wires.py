@@ -1,0 +1,77 @@
+"""Protocol name -> wire. The protocol "some-name" of a destination is the file `some_name.py` of this room.
+
+A protocol file has `PROTOCOL`, its name, and a function `make(parts: Parts) -> Wire`. Adding a protocol is adding
+that file; nothing here or elsewhere knows the names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Final, cast
+
+from gateway.errors import Misconfigured
+from gateway.message import Json
+from gateway.ports import Network, Signer, Wire
+from gateway.settings import Destination
+
+RenderNational = Callable[[Json, str, Mapping[str, str]], bytes]
+"""(document, target, values) -> the national message: `Mapper.render`."""
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a protocol is made from. `origin` is the peer's, for protocols that do not speak in URLs."""
+
+    destination: Destination
+    network: Network
+    signer: Signer | None = None
+    render_national: RenderNational | None = None
+    timeout: float = 60.0
+    origin: str = ""
+
+    def option(self, name: str, default: str = "") -> str:
+        """One of the destination's own options."""
+        return self.destination.options.get(name, default)
+
+    def options(self, prefix: str) -> Mapping[str, str]:
+        """The options that begin with `prefix`, without it."""
+        found = self.destination.options.items()
+        return {name.removeprefix(prefix): value for name, value in found if name.startswith(prefix)}
+
+    def national(self) -> RenderNational:
+        """The national renderer; a destination that needs one and has none is `Misconfigured`."""
+        if self.render_national is None or not self.destination.body:
+            raise Misconfigured(detail=f"destination {self.destination.id}: body names no national message")
+        return self.render_national
+
+
+def make(
+    destination: Destination,
+    network: Network,
+    signer: Signer | None = None,
+    render_national: RenderNational | None = None,
+    timeout: float = 60.0,
+    origin: str = "",
+) -> Wire:
+    """The wire of a destination, or `Misconfigured` naming what its settings lack."""
+    if destination.signer != "none" and signer is None:
+        raise Misconfigured(detail=f"destination {destination.id}: signer {destination.signer!r} has no key")
+    module = _module(destination.protocol)
+    if module is None:
+        raise Misconfigured(detail=f"destination {destination.id}: no protocol {destination.protocol!r}")
+    return cast("Wire", module.make(Parts(destination, network, signer, render_national, timeout, origin)))
+
+
+def _module(protocol: str) -> ModuleType | None:
+    name = f"gateway.deliver.{protocol.replace('-', '_')}"
+    if not _NAME.fullmatch(protocol) or find_spec(name) is None:
+        return None
+    module = importlib.import_module(name)
+    return module if getattr(module, "PROTOCOL", None) == protocol else None

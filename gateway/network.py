@@ -1,0 +1,272 @@
+"""The only way out: every outbound connection of the gateway is made here, towards a peer named in the settings.
+
+What is promised towards each peer (`[peer.NAME]`): TLS 1.2 or newer with the peer's own anchors, our certificate
+where one is configured, pins on the leaf (SHA-256 of the certificate or of its public key, RFC 7469 section 2.4),
+exactly the configured origin (RFC 6454 section 4), no redirects, no cookies, no proxy from the environment, a bounded
+answer, and limits on connecting, writing, waiting and the whole, all on the monotonic clock.
+
+The one distinction that delivery rests on: `NotSent` means that no byte of the request left and it is safe to try
+again; `MaybeSent` means that bytes had left when it broke. Both carry a permanent code as their first argument.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ipaddress
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from gateway.errors import Misconfigured
+from gateway.ports import MaybeSent, NotSent
+from gateway.settings import Peer
+
+PORTS: Final = {"https": 443, "http": 80, "mllp": 2575}
+KEEPALIVE_SECONDS: Final = 3.0  # shorter than what servers keep, so that a reused connection is rarely a dead one
+MAX_CONNECTIONS: Final = 64
+END_BLOCK: Final = b"\x1c\x0d"  # HL7 MLLP release 2: end of block, carriage return
+
+# TLS 1.3: the server refuses our certificate after our side of the handshake is done. It has then read no
+# application data, so the request surely did not arrive although bytes had left.
+HANDSHAKE_ALERTS: Final = frozenset(
+    {
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+        "TLSV1_ALERT_UNKNOWN_CA",
+        "TLSV1_ALERT_DECRYPT_ERROR",
+        "TLSV1_ALERT_ACCESS_DENIED",
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back; header names are lower case. `body` is as received, never decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL in one comparable form; empty where the URL has no usable origin."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return ""
+    if not parts.hostname or not port or parts.username is not None or parts.password is not None:
+        return ""
+    return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine by its literal address (or the name localhost)."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def tls_context(peer: Peer) -> ssl.SSLContext:
+    """The client side of TLS for one peer; a file that cannot be used is `Misconfigured`."""
+    try:
+        context = ssl.create_default_context(cafile=peer.ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if peer.certificate:
+            context.load_cert_chain(peer.certificate, peer.key)
+    except OSError as error:  # includes ssl.SSLError
+        raise Misconfigured("GW-NET-010", detail=str(error.strerror or error)) from None
+    return context
+
+
+def _pins(peer: Peer) -> frozenset[str]:
+    return frozenset(pin.lower().replace(":", "").removeprefix("sha256") for pin in peer.pins)
+
+
+def fingerprints(certificate_der: bytes) -> frozenset[str]:
+    """The two digests that a pin may name: of the certificate, and of its SubjectPublicKeyInfo."""
+    key = x509.load_der_x509_certificate(certificate_der).public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return frozenset(hashlib.sha256(each).hexdigest() for each in (certificate_der, spki))
+
+
+def _pinned(pins: frozenset[str], tls: ssl.SSLObject | None) -> bool:
+    if not pins:
+        return True
+    leaf = tls.getpeercert(binary_form=True) if tls is not None else None
+    return leaf is not None and bool(pins & fingerprints(leaf))
+
+
+class _Progress:
+    """Watches one request through httpcore's trace: checks the pin before, and notes when, bytes leave."""
+
+    def __init__(self, pins: frozenset[str]) -> None:
+        self.pins, self.sent = pins, False
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith("send_request_headers.started"):
+            self.sent = True
+        elif event == "connection.start_tls.complete":
+            stream = info["return_value"]
+            if not _pinned(self.pins, stream.get_extra_info("ssl_object")):
+                await stream.aclose()
+                raise NotSent("GW-NET-003")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _refused_in_handshake(error: BaseException) -> bool:
+    return any(isinstance(each, ssl.SSLError) and each.reason in HANDSHAKE_ALERTS for each in _chain(error))
+
+
+def _not_sent_code(error: BaseException) -> str:
+    if any(isinstance(each, ssl.SSLError) for each in _chain(error)):
+        return "GW-NET-002"
+    return "GW-NET-009" if isinstance(error, httpx.PoolTimeout) else "GW-NET-001"
+
+
+def _broke(error: BaseException, sent: bool) -> NotSent | MaybeSent:
+    """The failure in the two words that delivery understands."""
+    if _refused_in_handshake(error):
+        return NotSent("GW-NET-002")
+    if not sent:
+        return NotSent(_not_sent_code(error))
+    timed_out = isinstance(error, (TimeoutError, httpx.TimeoutException))
+    return MaybeSent("GW-NET-006" if timed_out else "GW-NET-005")
+
+
+class _Line:
+    """One peer: its limits, its TLS context, its pool of connections."""
+
+    def __init__(self, name: str, peer: Peer, context: Callable[[Peer], ssl.SSLContext]) -> None:
+        parts = urlsplit(peer.origin)
+        self.peer, self.origin, self.pins = peer, origin_of(peer.origin), _pins(peer)
+        if parts.scheme not in PORTS or not self.origin or parts.path.strip("/"):
+            raise Misconfigured("GW-NET-010", detail=f"peer {name}: origin is not scheme://host:port")
+        self.plain = peer.plaintext or parts.scheme == "http"
+        if self.plain and not (peer.plaintext and is_loopback(parts.hostname or "")):
+            raise Misconfigured("GW-NET-010", detail=f"peer {name}: plaintext is only allowed towards loopback")
+        self.tls = None if self.plain else context(peer)
+        self.client = httpx.AsyncClient(
+            verify=self.tls if self.tls is not None else True,
+            trust_env=False,
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            limits=httpx.Limits(
+                max_connections=MAX_CONNECTIONS,
+                max_keepalive_connections=MAX_CONNECTIONS,
+                keepalive_expiry=KEEPALIVE_SECONDS,
+            ),
+            timeout=httpx.Timeout(
+                connect=peer.connect_seconds,
+                write=peer.write_seconds,
+                read=peer.first_byte_seconds,
+                pool=peer.connect_seconds,
+            ),
+        )
+
+
+class Outbound:
+    """`ports.Network` over httpx and asyncio, built from the `[peer.NAME]` entries of the settings."""
+
+    def __init__(self, peers: Mapping[str, Peer], context: Callable[[Peer], ssl.SSLContext] = tls_context) -> None:
+        self._lines = {name: _Line(name, peer, context) for name, peer in peers.items()}
+
+    async def aclose(self) -> None:
+        """Close every pooled connection."""
+        for line in self._lines.values():
+            await line.client.aclose()
+
+    def _line(self, peer: str, url: str) -> _Line:
+        line = self._lines.get(peer)
+        if line is None:
+            raise NotSent("GW-NET-008")
+        if origin_of(url) != line.origin:
+            raise NotSent("GW-NET-004")
+        return line
+
+    async def request(
+        self, peer: str, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: float
+    ) -> Reply:
+        """One HTTP exchange within `timeout` seconds (or the peer's total, whichever is less).
+
+        Raises `NotSent` or `MaybeSent`, nothing else. A redirect is a reply like any other and is not followed.
+        """
+        line, progress = self._line(peer, url), None
+        progress = _Progress(line.pins)
+        plain = {"accept-encoding": "identity", **{name.lower(): value for name, value in headers.items()}}
+        try:
+            async with asyncio.timeout(min(timeout, line.peer.total_seconds)):
+                request = line.client.build_request(
+                    method, url, headers=plain, content=body, extensions={"trace": progress.trace}
+                )
+                return await self._exchange(line, request)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
+            raise _broke(error, progress.sent) from error
+
+    async def _exchange(self, line: _Line, request: httpx.Request) -> Reply:
+        response = await line.client.send(request, stream=True)
+        try:
+            body = bytearray()
+            async for piece in response.aiter_raw():
+                body += piece
+                if len(body) > line.peer.max_response:
+                    raise MaybeSent("GW-NET-007")
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Reply(response.status_code, headers, bytes(body))
+        finally:
+            await response.aclose()
+
+    async def mllp(self, peer: str, host: str, port: int, frame: bytes, timeout: float) -> bytes:
+        """Send one framed message on a connection of its own and return the framed answer.
+
+        Raises `NotSent` or `MaybeSent`, nothing else. Bytes after the end of the first frame are not looked at.
+        """
+        line, sent = self._line(peer, f"mllp://{host}:{port}"), False
+        writer: asyncio.StreamWriter | None = None
+        try:
+            async with asyncio.timeout(min(timeout, line.peer.total_seconds)):
+                reader, writer = await self._connect(line, host, port)
+                sent = True
+                writer.write(frame)
+                async with asyncio.timeout(line.peer.write_seconds):
+                    await writer.drain()
+                async with asyncio.timeout(line.peer.first_byte_seconds):
+                    return await reader.readuntil(END_BLOCK)
+        except asyncio.LimitOverrunError:
+            raise MaybeSent("GW-NET-007") from None
+        except (OSError, TimeoutError, EOFError) as error:
+            raise _broke(error, sent) from error
+        finally:
+            if writer is not None:
+                writer.transport.abort() if not sent else writer.close()
+
+    async def _connect(self, line: _Line, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        async with asyncio.timeout(line.peer.connect_seconds):
+            reader, writer = await asyncio.open_connection(
+                host, port, ssl=line.tls, server_hostname=host if line.tls else None, limit=line.peer.max_response
+            )
+        if not _pinned(line.pins, writer.get_extra_info("ssl_object")):
+            writer.transport.abort()
+            raise NotSent("GW-NET-003")
+        return reader, writer
