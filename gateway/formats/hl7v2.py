@@ -12,6 +12,7 @@ from gateway.formats.hl7v2_message import Group, Message, Part, Segment
 from gateway.formats.hl7v2_path import HL7Path
 from gateway.formats.hl7v2_read import DEFAULT_CHARSET, Batch, Header, header, read, split_batch
 from gateway.formats.hl7v2_text import NULL, STANDARD, Delimiters, escape, unescape
+from gateway.formats.hl7v2_write import acknowledge, field, location, segment, write
 
 compile = hl7v2_path.compile
 
@@ -27,10 +28,15 @@ __all__ = [
     "Message",
     "Part",
     "Segment",
+    "acknowledge",
     "compile",
     "escape",
+    "field",
     "header",
+    "location",
     "read",
+    "segment",
     "split_batch",
     "unescape",
+    "write",
 ]

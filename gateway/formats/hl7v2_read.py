@@ -49,6 +49,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     application_ack: str  # MSH-16
     charset: str  # MSH-18, first repetition
     batch: bool = False  # the input began with FHS or BHS
+    fields: tuple[str, ...] = ()  # raw; fields[n] is MSH-n
 
 
 def _refuse(code: str, path: str, **args: str) -> Unreadable:
@@ -167,6 +168,7 @@ def _header(line: str, batch: bool) -> Header:
         application_ack=fields[16],
         charset=_declared(line),
         batch=batch,
+        fields=tuple(fields),
     )
 
 
