@@ -137,6 +137,8 @@ class Trust:
         if at < leaf.not_valid_before_utc:
             _no("GW-SIGN-011", leaf)
         algorithms.public_key(leaf)
+        if leaf.issuer == leaf.subject and leaf not in self.anchors and _issued(leaf, leaf):
+            _no("GW-SIGN-020", leaf)
         if self.pins and leaf.fingerprint(hashes.SHA256()).hex() not in self.pins:
             _no("GW-SIGN-023", leaf)
 
@@ -192,8 +194,6 @@ class Trust:
         top = _highest(leaf, between)
         if any(a.subject == top.issuer and a != top for a in self.anchors):
             _no("GW-SIGN-022", top)
-        if leaf.issuer == leaf.subject:
-            _no("GW-SIGN-020", leaf)
         ours = {o for a in self.anchors for o in _values(a.subject, NameOID.ORGANIZATION_NAME)}
         if top.issuer != top.subject and ours & set(_values(top.issuer, NameOID.ORGANIZATION_NAME)):
             _no("GW-SIGN-026", top)
