@@ -1,0 +1,201 @@
+"""Findings in the words of each kind of caller: FHIR OperationOutcome, problem+json, and the status of a submission.
+
+The text is in the reader's language; code, severity and place never depend on it. `gateway.receive.hl7` does the same
+for HL7 acknowledgements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from fhir.resources.R4B.operationoutcome import OperationOutcome
+
+from gateway import errors
+from gateway.formats import json
+from gateway.message import Exchange, Finding, ItemStatus, JournalEntry, Json, Language, SubmissionStatus
+
+FHIR: Final = "application/fhir+json"
+PROBLEM: Final = "application/problem+json"
+PLAIN: Final = "application/json"
+
+CODE_SYSTEM: Final = "urn:gateway:codes"
+"""The `system` of our codes in OperationOutcome.issue.details and in ERR-5."""
+
+_LANGUAGE: Final = {"en": "en", "fa": "fa", "it": "it", "zh": "zh-CN"}
+"""BCP 47 tags of the four languages."""
+
+MAX_FINDINGS: Final = 1000
+"""More than this is not shown in one answer; the last one then says how many there were."""
+
+
+def tag(language: Language) -> str:
+    """The BCP 47 tag."""
+    return _LANGUAGE[language]
+
+
+def language_of(accept_language: str | None, otherwise: Language) -> Language:
+    """The first acceptable of the four languages (RFC 9110 section 12.5.4), else the sender's."""
+    best: tuple[float, Language] | None = None
+    for part in (accept_language or "").split(",")[:20]:
+        name, _, parameters = part.strip().partition(";")
+        primary = name.split("-")[0].strip().lower()
+        quality = _quality(parameters)
+        for language in ("en", "fa", "it", "zh"):
+            if primary == language and quality > 0 and (best is None or quality > best[0]):
+                best = (quality, language)
+    return best[1] if best else otherwise
+
+
+def _quality(parameters: str) -> float:
+    for each in parameters.split(";"):
+        name, _, value = each.strip().partition("=")
+        if name.strip().lower() == "q":
+            try:
+                return min(1.0, max(0.0, float(value)))
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def preferred(accept: str | None, offered: Sequence[str]) -> str:
+    """The offered media type that `Accept` ranks highest; the first offered where it names none (RFC 9110 12.5.1)."""
+    best = (0.0, 0, offered[0])
+    for part in (accept or "").split(",")[:40]:
+        name, _, parameters = part.strip().partition(";")
+        for index, each in enumerate(offered):
+            if name.strip().lower() == each:
+                best = max(best, (_quality(parameters), -index, each))
+    return best[2]
+
+
+def outcome(findings: Sequence[Finding], language: Language) -> bytes:
+    """An OperationOutcome (FHIR R4): one issue a finding, `details.coding` our permanent code.
+
+    `expression` is a FHIRPath into what we made of the input; `location` is the place in the sender's own notation;
+    `diagnostics` says how to mend it.
+    """
+    shown = findings[:MAX_FINDINGS]
+    issues = [_issue(each, language) for each in shown]
+    made = OperationOutcome.model_validate({"language": tag(language), "issue": issues})
+    return made.model_dump_json().encode()
+
+
+def _issue(found: Finding, language: Language) -> Json:
+    issue: Json = {
+        "severity": found.severity,
+        "code": found.issue,
+        "details": {"coding": [{"system": CODE_SYSTEM, "code": found.code}], "text": _said(found, language)},
+    }
+    if mend := errors.mend(found, language):
+        issue["diagnostics"] = _clean(mend)
+    expressions = [found.location] if found.location else []
+    if found.place is not None and found.place.notation == "fhirpath":
+        expressions.append(found.place.path)
+    elif found.place is not None:
+        issue["location"] = [_clean(found.place.path)]
+    if expressions:
+        issue["expression"] = [_clean(each) for each in expressions]
+    return issue
+
+
+def _said(found: Finding, language: Language) -> str:
+    return _clean(errors.text(found, language))
+
+
+def _clean(text: str) -> str:
+    """FHIR strings hold no control characters and are not empty (section 2.24.0.1)."""
+    kept = "".join(each if each >= " " and not "\ud800" <= each <= "\udfff" else "\ufffd" for each in text.strip())
+    return kept[:2000] or "–"
+
+
+def problem(findings: Sequence[Finding], language: Language, status: int, instance: str | None = None) -> bytes:
+    """A problem document (RFC 9457): the first error leads, all findings follow as an extension member."""
+    first = next((each for each in findings if each.severity == "error"), findings[0])
+    body: Json = {
+        "type": f"urn:gateway:code:{first.code}",
+        "title": _said(first, language),
+        "status": status,
+        "code": first.code,
+        "findings": [finding_json(each, language) for each in findings[:MAX_FINDINGS]],
+    }
+    if mend := errors.mend(first, language):
+        body["detail"] = _clean(mend)
+    if instance is not None:
+        body["instance"] = instance
+    return json.write(body)
+
+
+def finding_json(found: Finding, language: Language) -> Json:
+    """One finding as plain JSON: code, severity, whose fault, whether to retry, place, text, mend."""
+    row = errors.codes().get(found.code)
+    body: Json = {"code": found.code, "severity": found.severity, "text": _said(found, language)}
+    if mend := errors.mend(found, language):
+        body["mend"] = _clean(mend)
+    if row is not None:
+        body |= {"fault": row.fault, "retry": row.retry, "lost": row.lost}
+    if found.place is not None:
+        body["place"] = {"notation": found.place.notation, "path": found.place.path}
+    if found.location:
+        body["location"] = found.location
+    if found.source:
+        body["source"] = found.source
+    return body
+
+
+def status_json(status: SubmissionStatus, language: Language) -> Json:
+    """A submission as its sender sees it."""
+    here = f"/submissions/{status.id}"
+    return {
+        "id": status.id,
+        "programme": status.programme,
+        "state": status.state,
+        "settled": status.settled,
+        "received_at": _instant(status.received_at),
+        "language": tag(language),
+        "findings": [finding_json(each, language) for each in status.findings],
+        "items": [_item(each, language) for each in status.items],
+        "links": {"self": here, "trace": f"{here}/trace"},
+    }
+
+
+def _item(item: ItemStatus, language: Language) -> Json:
+    return {
+        "id": item.id,
+        "label": item.label,
+        "state": item.state,
+        "findings": [finding_json(each, language) for each in item.findings],
+        "exchanges": [_exchange(each) for each in item.exchanges],
+    }
+
+
+def _exchange(exchange: Exchange) -> Json:
+    body: Json = {"id": exchange.id, "destination": exchange.destination, "state": exchange.state}
+    if exchange.reason:
+        body["reason"] = exchange.reason
+    if exchange.created_at is not None:
+        body["created_at"] = _instant(exchange.created_at)
+    return body
+
+
+def trace_json(id: str, entries: Sequence[JournalEntry]) -> Json:
+    """Every state change of the submission and of what came of it, in feed order."""
+    steps = [
+        {
+            "feed": each.feed,
+            "at": _instant(each.at),
+            "thing": each.thing,
+            "id": each.id,
+            "from": each.frm,
+            "to": each.to,
+            "room": each.room,
+        }
+        | ({"reason": each.reason} if each.reason else {})
+        for each in entries
+    ]
+    return {"id": id, "steps": steps, "links": {"submission": f"/submissions/{id}"}}
+
+
+def _instant(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
