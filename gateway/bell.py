@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from gateway.flow import Thing
 from gateway.message import Step
+
+
+class Ear:
+    """One listener. It hears what rings from the moment it exists, also while nobody waits on it."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def hear(self) -> None:
+        """Remember a ring."""
+        self._event.set()
+
+    def forget(self) -> None:
+        """Forget earlier rings: call it before asking the ledger, so that no ring falls between."""
+        self._event.clear()
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait for a ring since `forget`, at most so long; True when it rang."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+                return True
+        except TimeoutError:
+            return False
 
 
 class Bell:
     """Topics are "thing:state" ("item:valid"), and "submission/<id>" for one submission's waiters."""
 
     def __init__(self) -> None:
-        self._events: dict[str, asyncio.Event] = {}
-        self._waiting: dict[str, int] = {}
+        self._ears: dict[str, set[Ear]] = {}
 
     def ring(self, topics: Iterable[str]) -> None:
-        """Wake everybody who waits for one of the topics now."""
+        """Wake everybody who listens to one of the topics."""
         for topic in topics:
-            event = self._events.get(topic)
-            if event is not None:
-                event.set()
+            for ear in self._ears.get(topic, ()):
+                ear.hear()
 
     def ring_for(self, step: Step) -> None:
         """Wake whom a committed step concerns."""
@@ -29,23 +52,17 @@ class Bell:
         self.ring(f"submission/{move.id}" for move in step.moves if move.thing is Thing.SUBMISSION)
 
     def awaited(self, topic: str) -> bool:
-        """Whether somebody waits for the topic at this moment."""
-        return self._waiting.get(topic, 0) > 0
+        """Whether somebody listens to the topic at this moment."""
+        return topic in self._ears
 
-    async def wait(self, topic: str, seconds: float) -> bool:
-        """Wait for a ring, at most so long; True when it rang."""
-        event = self._events.setdefault(topic, asyncio.Event())
-        self._waiting[topic] = self._waiting.get(topic, 0) + 1
+    @contextmanager
+    def listen(self, topic: str) -> Iterator[Ear]:
+        """An ear for the topic."""
+        ear = Ear()
+        self._ears.setdefault(topic, set()).add(ear)
         try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-                return True
-        except TimeoutError:
-            return False
+            yield ear
         finally:
-            self._waiting[topic] -= 1
-            if self._waiting[topic] == 0:
-                del self._waiting[topic]
-                if "/" in topic:
-                    self._events.pop(topic, None)
-            event.clear()
+            self._ears[topic].discard(ear)
+            if not self._ears[topic]:
+                del self._ears[topic]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +31,9 @@ from gateway.sign import evidence
 
 _log = structlog.get_logger()
 _IDLE: Final = 1.0
+_LIMITS: Final = 5.0
 _STORAGE_PAUSE: Final = 1.0
+_STOP: Final = "stop"
 
 Later = Callable[[Submission, Sequence[Finding]], Sequence[Answer]]
 """Builds the answers that are owed later for findings that came after the first answer."""
@@ -58,7 +59,7 @@ class Work:
         self._registry: dict[str, str] = {}
         self._taking: dict[str, asyncio.Task[None]] = {}
         self._deaths: dict[str, int] = {}
-        self._stopping = asyncio.Event()
+        self._stopping = False
 
     async def run(self) -> None:
         """Work until `stop`; a storage failure pauses, anything else that is ours parks."""
@@ -66,27 +67,29 @@ class Work:
             group.create_task(self._loop("submission:received", self.take_apart))
             group.create_task(self._loop("item:valid", self.gather))
             group.create_task(self._loop("case:complete", self.publish))
-            group.create_task(self._loop("clock", self.pass_limits))
+            group.create_task(self._loop(_STOP, self.pass_limits, _LIMITS))
 
     def stop(self) -> None:
         """Let every loop end after what it is doing."""
-        self._stopping.set()
-        self._bell.ring(("submission:received", "item:valid", "case:complete", "clock"))
+        self._stopping = True
+        self._bell.ring(("submission:received", "item:valid", "case:complete", _STOP))
 
     def registry_changed(self) -> None:
         """Read the reference data anew for the next submission."""
         self._registry.clear()
 
-    async def _loop(self, topic: str, once: Callable[[], Awaitable[bool]]) -> None:
-        while not self._stopping.is_set():
-            try:
-                busy = await once()
-            except StorageFailed:
-                _log.error("storage_failed", topic=topic)
-                await asyncio.sleep(_STORAGE_PAUSE)
-                continue
-            if not busy:
-                await self._bell.wait(topic, _IDLE)
+    async def _loop(self, topic: str, once: Callable[[], Awaitable[bool]], idle: float = _IDLE) -> None:
+        with self._bell.listen(topic) as ear:
+            while not self._stopping:
+                ear.forget()
+                try:
+                    busy = await once()
+                except StorageFailed:
+                    _log.error("storage_failed", topic=topic)
+                    await asyncio.sleep(_STORAGE_PAUSE)
+                    continue
+                if not busy:
+                    await ear.wait(idle)
 
     async def _commit(self, step: Step) -> None:
         await self._store.commit(step)
@@ -218,7 +221,7 @@ class Work:
         body = documents.assemble(programme, case, items, at)
         proof = await self._pool.run(workers.sign, body, at)
         made = steps.document(programme, case, items, body, proof, at)
-        provenance = evidence.provenance(made, programme.canonical)
+        provenance = evidence.provenance(proof, made.id, f"Binary/{made.id}", made.digest, programme.canonical)
         older = await self._store.exchanges_of_case(case.id)
         await self._commit(steps.publish(programme, case, made, provenance, older, at))
 
@@ -235,9 +238,7 @@ class Work:
                 await self._commit(steps.pass_limit(programme, case, now, answers))
             except StaleState:
                 _log.info("limit_overtaken", case=case.id)
-        if not late:
-            await self._bell.wait("clock", timedelta(seconds=5).total_seconds())
-        return True
+        return bool(late)
 
     async def _late_answers(self, programme: Programme, case: Case) -> Sequence[Answer]:
         items = await self._store.case_items(case.id)

@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 
 from gateway import map as mapping
-from gateway import settings as configuration
 from gateway import validate
+from gateway.errors import Misconfigured
 from gateway.flow import Room
 from gateway.formats import json
 from gateway.message import Context, Evidence, ItemResult, RegistryEntry, Submission
@@ -26,7 +26,8 @@ from gateway.ports import EvidenceSigner, Mapper, Validator
 from gateway.programme import Programme
 from gateway.programme import load as load_programme
 from gateway.settings import Settings
-from gateway.sign import evidence
+from gateway.sign.evidence import EvidenceMaker
+from gateway.sign.keys import open_key
 
 Registry = Mapping[str, Mapping[str, tuple[RegistryEntry, ...]]]
 
@@ -88,15 +89,23 @@ def read_registry(folder: str, digest: str) -> Registry:
 
 def context_for(submission: Submission, ask: Ask, id_key: bytes) -> Context:
     """Everything that mapping and checks may know beside the submission itself."""
-    named = f"{ask.registry}\0{submission.sender}\0{ask.now.isoformat()}\0{sorted(ask.options.items())}"
+    registry = read_registry(ask.folder, ask.registry)
+    return context_of(submission, ask.now, ask.registry, registry, ask.options, id_key)
+
+
+def context_of(
+    submission: Submission, now: datetime, named: str, registry: Registry, options: Mapping[str, str], id_key: bytes
+) -> Context:
+    """The frozen context; `named` is the digest of the registry, and part of the context's own digest."""
+    words = f"{named}\0{submission.sender}\0{now.isoformat()}\0{sorted(options.items())}"
     return Context(
-        digest=hashlib.sha256(named.encode()).hexdigest(),
-        now=ask.now,
+        digest=hashlib.sha256(words.encode()).hexdigest(),
+        now=now,
         sender=submission.sender,
         programme=submission.programme,
         id_key=id_key,
-        registry=read_registry(ask.folder, ask.registry),
-        sender_options=ask.options,
+        registry=registry,
+        sender_options=options,
     )
 
 
@@ -113,6 +122,14 @@ def _examine(rules: Rules, result: ItemResult, context: Context) -> Examined:
     return Examined(checked, Room.VALIDATE if checked.refused else None)
 
 
+def evidence_signer(settings: Settings) -> EvidenceSigner:
+    """The signer of documents: the one key of the settings whose purpose is evidence."""
+    found = [key for key in settings.key.values() if key.purpose == "evidence"]
+    if len(found) != 1:
+        raise Misconfigured(detail=f"{len(found)} keys have the purpose evidence; exactly one is needed")
+    return EvidenceMaker(open_key(found[0]))
+
+
 # --- inside a worker process -------------------------------------------------------------------------
 
 _rules: Rules | None = None
@@ -125,7 +142,7 @@ def begin(settings: Settings, id_key: bytes) -> None:
     global _rules, _signer, _id_key
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _rules, _id_key = load_rules(settings), id_key
-    _signer = evidence.open_signer(settings)
+    _signer = evidence_signer(settings)
 
 
 def take(submission: Submission, ask: Ask) -> tuple[Examined, ...]:
@@ -143,8 +160,3 @@ def sign(body: bytes, at: datetime) -> Evidence:
 def ready() -> int:
     """Nothing, but only a worker that has loaded its rules can answer; its process id."""
     return os.getpid()
-
-
-def load_settings(path: Path) -> Settings:
-    """The settings file, with secrets still by reference."""
-    return configuration.load(path)

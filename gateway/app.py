@@ -1,0 +1,213 @@
+"""The only wiring: one process, the rooms in the order of the flow, on one screen.
+
+receive -> (workers: map, validate) -> gather -> (workers: sign) -> deliver, over one ledger
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Final, Self
+
+import structlog
+
+from gateway import store, workers
+from gateway.bell import Bell
+from gateway.clock import Clock
+from gateway.deliver import wires
+from gateway.deliver.dispatcher import Dispatcher
+from gateway.deliver.lane import Tools
+from gateway.deliver.steps import Extra
+from gateway.desk.admin import Admin
+from gateway.desk.metrics import Metrics
+from gateway.errors import GatewayError, Misconfigured, StorageFailed
+from gateway.flow import NEW, Room, Thing
+from gateway.message import Exchange, Move, Outcome, Step, SubmissionStatus
+from gateway.network import Outbound
+from gateway.operate import handlers
+from gateway.pool import Pool
+from gateway.ports import Wire
+from gateway.receive import callbacks
+from gateway.receive.door import Door
+from gateway.receive.http import make_app
+from gateway.receive.mllp import MllpServer
+from gateway.receive.server import HttpServer
+from gateway.settings import Destination, Settings, secret
+from gateway.sign.gate import ExchangeGate
+from gateway.sign.keyring import KeyRing, signer_for
+from gateway.sign.revocation import Folder
+from gateway.sign.trust import Trust, anchors_from
+from gateway.work import Work
+
+_log = structlog.get_logger()
+_FINISHED: Final = frozenset({"itemised", "refused", "parked"})
+
+
+class Gateway:
+    """A whole gateway in one event loop. `async with` starts and stops it; `run_until` works."""
+
+    def __init__(self, settings: Settings, clock: Clock, receive: bool = True) -> None:
+        self.settings, self.clock = settings, clock
+        self.bell, self.metrics = Bell(), Metrics(clock)
+        self.ledger = store.open(settings.database, Path(settings.data), clock)
+        self._receive = receive
+        self._stack = AsyncExitStack()
+        self._servers: list[HttpServer | MllpServer] = []
+
+    # --- life ----------------------------------------
+
+    async def __aenter__(self) -> Self:
+        settings, data = self.settings, Path(self.settings.data)
+        try:
+            await self._stack.enter_async_context(self.ledger)
+            for id in await self.ledger.recover():
+                _log.warning("unknown_after_crash", exchange=id)
+            rules = workers.load_rules(settings)
+            self.pool = Pool(settings, id_key(settings))
+            self._stack.callback(self.pool.stop)
+            await self.pool.start()
+            self.network = Outbound(settings.peer)
+            self._stack.push_async_callback(self.network.aclose)
+            later = partial(callbacks.later, settings.sender, self.clock)
+            self.work = Work(settings, self.ledger, self.pool, self.clock, self.bell, rules.programmes, later)
+            self.dispatcher = self._make_dispatcher(rules.mapper)
+            self.callbacks = callbacks.Callbacks(
+                self.ledger, self.network, workers.evidence_signer(settings), self.clock, settings.sender
+            )
+            if self._receive:
+                await self._listen(later)
+            admin = Admin(data, handlers(self.ledger, settings, self.clock, self.committed, self.work.registry_changed))
+            await admin.start()
+            self._stack.push_async_callback(admin.stop)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def run_until(self, stopping: asyncio.Event) -> None:
+        """Work until the event is set, then stop in order: doors, work, deliveries."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.work.run(), name="work")
+            group.create_task(self.dispatcher.run(), name="deliver")
+            group.create_task(self._answer(stopping), name="answers")
+            await stopping.wait()
+            for server in self._servers:
+                await server.stop()
+            self.work.stop()
+            await self.dispatcher.stop()
+
+    def listening(self) -> Iterator[str]:
+        """One line for each open door."""
+        for server in self._servers:
+            kind = "mllp" if isinstance(server, MllpServer) else "http"
+            yield f"{kind} {server.port}"
+
+    # --- putting together ----------------------------------------
+
+    def _make_dispatcher(self, mapper: workers.Mapper) -> Dispatcher:
+        settings = self.settings
+        ring = KeyRing(settings.key)
+        trusts = {"": _trust(settings)} if "signer" in settings.trust else {}
+        gate = ExchangeGate(settings, self.ledger, ring.handle, trusts, software_version=VERSION)
+
+        def wire(destination: Destination) -> Wire:
+            peer = settings.peer.get(destination.peer)
+            if peer is None:
+                raise Misconfigured(detail=f"destination {destination.id}: no [peer.{destination.peer}]")
+            signer = signer_for(destination, ring)
+            seconds, origin = peer.total_seconds, peer.origin
+            return wires.make(destination, self.network, signer, mapper.render, seconds, origin)
+
+        made: Mapping[str, Wire] = {each.id: wire(each) for each in settings.destination}
+        tools = Tools(
+            self.ledger, gate, self.clock, random.random, on_outcome=self._on_outcome, on_commit=self.committed
+        )
+        return Dispatcher(settings.destination, made, tools)
+
+    async def _listen(self, later: callbacks.Later) -> None:
+        settings = self.settings
+        door = Door(
+            self.ledger, self.settled, self.clock, settings.programmes, settings.answer_within, self.committed, later
+        )
+        if settings.http is not None:
+            app = make_app(settings, self.ledger, door, self.clock, ready=self._ready)
+            self._servers.append(HttpServer(app, settings.http))
+        self._servers += [MllpServer(each, settings.sender, door, self.clock) for each in settings.mllp]
+        for server in self._servers:
+            await server.start()
+            self._stack.push_async_callback(server.stop)
+
+    # --- what rooms are told ----------------------------------------
+
+    def committed(self, step: Step) -> None:
+        """A step is durable: wake whom it concerns, count it."""
+        self.bell.ring_for(step)
+        self.metrics.count(step)
+        if hasattr(self, "dispatcher"):
+            self.dispatcher.committed(step)
+
+    async def settled(self, submission: str, seconds: float) -> SubmissionStatus | None:
+        """The submission's findings, if they are ready in time (`ports.Settled`)."""
+        with self.bell.listen(f"submission/{submission}") as ear:
+            until = self.clock.monotonic() + seconds
+            while True:
+                ear.forget()
+                status = await self.ledger.submission_status(submission)
+                if status is None or status.state in _FINISHED:
+                    return status
+                left = until - self.clock.monotonic()
+                if left <= 0 or not await ear.wait(left):
+                    return None
+
+    async def _on_outcome(self, exchange: Exchange, outcome: Outcome) -> Extra:
+        """The later answers that an outcome owes to those who contributed to the document."""
+        made = await callbacks.for_outcome(self.ledger, self.settings.sender, self.clock, exchange, outcome)
+        moves = tuple(Move(thing=Thing.ANSWER, id=a.id, frm=NEW, to="owed", room=Room.DELIVER) for a in made)
+        return Extra(moves=moves, writes=made)
+
+    async def _answer(self, stopping: asyncio.Event) -> None:
+        """Give the answers that are owed later."""
+        with self.bell.listen("answer:owed") as ear:
+            while not stopping.is_set():
+                ear.forget()
+                try:
+                    busy = await self.callbacks.deliver_due()
+                except StorageFailed:
+                    busy = False
+                if not busy:
+                    await ear.wait(1.0)
+
+    async def _ready(self) -> Mapping[str, str]:
+        try:
+            await self.ledger.counts()
+        except GatewayError as fault:
+            return {"ledger": fault.code}
+        return {}
+
+
+VERSION: Final = "0.1.0"
+
+
+def _trust(settings: Settings) -> Trust:
+    folder = settings.trust.get("revocation")
+    source = Folder(Path(folder)) if folder else None
+    return Trust("document", anchors_from(Path(settings.trust["signer"])), source)
+
+
+def id_key(settings: Settings) -> bytes:
+    """The HMAC key of ids: from the settings, or made once and kept beside the ledger."""
+    if settings.id_key:
+        return secret(settings.id_key)
+    path = Path(settings.data) / "id.key"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32))
+    return secret(str(path))

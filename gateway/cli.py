@@ -1,0 +1,55 @@
+"""The `gateway` command. Each subcommand is a file in `commands/`; errors are one clear line with a code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+from gateway.errors import GatewayError, mend, text
+
+_COMMANDS: Final = (
+    "serve",
+    "work",
+    "demo",
+    "tour",
+    "convert",
+    "validate",
+    "mappings",
+    "status",
+    "replay",
+    "registry",
+    "certs",
+    "simulate",
+)
+"""In the order of the help page. A module is only imported when its command, or the help page, is asked for."""
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gateway",
+        description="Local health messages in; valid, signed FHIR R4 out, delivered to whoever is owed it.",
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    wanted = [name for name in _COMMANDS if argv[:1] == [name]] or _COMMANDS
+    for name in wanted:
+        import_module(f"gateway.commands.{name}").add(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code. 2 is a wrong call, 1 a failure with its code on standard error."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parser(words).parse_args(words)
+    try:
+        return int(arguments.run(arguments) or 0)
+    except GatewayError as fault:
+        found = fault.finding()
+        print(f"{found.code} {text(found, 'en')} {mend(found, 'en')}".strip(), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0

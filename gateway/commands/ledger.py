@@ -1,0 +1,54 @@
+"""How a command reaches the ledger: through its owner's socket, or by opening it when nobody owns it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gateway import settings as configuration
+from gateway import store
+from gateway.clock import SystemClock
+from gateway.desk import admin
+from gateway.errors import GatewayError, Misconfigured
+from gateway.message import Json
+from gateway.operate import handlers
+from gateway.settings import Settings
+
+
+def add_config(parser: Any) -> None:
+    """The option that every such command has."""
+    parser.add_argument("--config", type=Path, default=Path("gateway.toml"), help="settings file (gateway.toml)")
+
+
+class _Told(GatewayError):
+    """An error that the owner of the ledger reported; its text is complete."""
+
+
+async def answers(settings: Settings, command: str, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
+    """The answer lines of a command, without the closing one. Errors of the other side are raised here."""
+    data = Path(settings.data)
+    try:
+        async for line in admin.ask(data, command, arguments):
+            if "error" in line:
+                raise Misconfigured(detail=f"{line['error']['code']} {line['error']['text']}")
+            if "done" not in line:
+                yield line
+        return
+    except (FileNotFoundError, ConnectionRefusedError):
+        pass
+    async with store.open(settings.database, data, SystemClock()) as ledger:
+        async for line in handlers(ledger, settings, SystemClock())[command](arguments):
+            yield line
+
+
+def run(config: Path, command: str, arguments: Mapping[str, Any], show: Callable[[Json], None]) -> int:
+    """Ask, and show each answer line as it comes."""
+
+    async def ask() -> None:
+        async for line in answers(configuration.load(config), command, arguments):
+            show(line)
+
+    asyncio.run(ask())
+    return 0

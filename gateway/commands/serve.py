@@ -1,0 +1,43 @@
+"""`gateway serve`: receive, work, deliver, in one process, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from argparse import Namespace
+from typing import Any
+
+from gateway import settings as configuration
+from gateway.app import Gateway
+from gateway.clock import SystemClock
+from gateway.commands.ledger import add_config
+from gateway.desk import log
+
+
+def add(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser("serve", help="receive, work and deliver until stopped")
+    add_config(parser)
+    parser.set_defaults(run=run)
+
+
+async def serve(arguments: Namespace, receive: bool = True) -> int:
+    """Start, say where it listens, and stop within ten seconds of SIGTERM or SIGINT."""
+    settings = configuration.load(arguments.config)
+    log.configure(settings.log_level)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with Gateway(settings, SystemClock(), receive=receive) as gateway:
+        for line in gateway.listening():
+            print(line, flush=True)
+        print("ready", flush=True)
+        await gateway.run_until(stopping)
+    return 0
+
+
+def run(arguments: Namespace) -> int:
+    """Serve until stopped."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    return asyncio.run(serve(arguments))
