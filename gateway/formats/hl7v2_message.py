@@ -29,17 +29,29 @@ Key = tuple["Segment", int, int, int, int]
 """(segment, field, repetition, component, sub-component); 0 means "not named"."""
 
 
+class Frame:
+    """What every part of a message needs of the whole; holds no part, so that a message is freed at once."""
+
+    __slots__ = ("codec", "delimiters")
+
+    def __init__(self, delimiters: Delimiters, codec: str) -> None:
+        self.delimiters, self.codec = delimiters, codec
+
+    def place_of(self, key: Key) -> Place:
+        return Place(notation="hl7v2", path=_written(key))
+
+
 class Segment:
     """One segment. `fields[n]` is the raw text of field n; `fields[0]` is the name. Is a `Source` itself."""
 
-    __slots__ = ("_bases", "_nodes", "end", "fields", "first", "message", "name", "occurrence", "raw", "size")
+    __slots__ = ("_bases", "_nodes", "end", "fields", "first", "frame", "name", "occurrence", "raw", "size")
     notation: Final = "hl7v2"
 
-    def __init__(self, message: Message, raw: str, end: str, first: int, occurrence: int, fields: list[str]) -> None:
-        self.message, self.raw, self.end, self.first, self.occurrence = message, raw, end, first, occurrence
+    def __init__(self, frame: Frame, raw: str, end: str, first: int, occurrence: int, fields: list[str]) -> None:
+        self.frame, self.raw, self.end, self.first, self.occurrence = frame, raw, end, first, occurrence
         self.fields = fields
         self.name = fields[0]
-        d = message.delimiters
+        d = frame.delimiters
         base, bases = first, []
         for text in fields:
             bases.append(base)
@@ -62,7 +74,7 @@ class Segment:
         text = self.fields[field] if field < len(self.fields) else ""
         if not text:
             return []
-        d, base = self.message.delimiters, self._bases[field]
+        d, base = self.frame.delimiters, self._bases[field]
         if text.isalnum() or (field < 3 and self.name in HEADERS):
             return [(base, text, [(base, [text])])]
         out: list[Repetition] = []
@@ -78,7 +90,7 @@ class Segment:
 
     @property
     def here(self) -> Place:
-        return self.message.place_of((self, 0, 0, 0, 0))
+        return self.frame.place_of((self, 0, 0, 0, 0))
 
     def get(self, path: HL7Path) -> Sequence[Datum]:
         if path.segment != self.name or path.occurrence > 1:
@@ -96,7 +108,7 @@ class Segment:
         """Append what the path names in this segment; occurrence is the caller's business."""
         field = path.field
         if not field:
-            out.append(Datum(self.raw, self.first, self.message, (self, 0, 0, 0, 0), self.size))
+            out.append(Datum(self.raw, self.first, self.frame, (self, 0, 0, 0, 0), self.size))
             return
         if field >= len(self.fields) or not self.fields[field]:
             return
@@ -118,14 +130,14 @@ class Segment:
 
     def leaves(self) -> Iterator[Datum]:
         """Every non-empty leaf. MSH-1 and MSH-2 are delimiters, not content."""
-        message = self.message
+        frame = self.frame
         start = 3 if self.name in HEADERS else 1
         for field in range(start, len(self.fields)):
             text = self.fields[field]
             if not text:
                 continue
             if text.isalnum():
-                yield Datum(text, self._bases[field], message, (self, field, 1, 1, 1))
+                yield Datum(text, self._bases[field], frame, (self, field, 1, 1, 1))
                 continue
             for number, repetition in enumerate(self.repetitions(field), 1):
                 yield from _leaves(self, field, number, repetition)
@@ -151,7 +163,7 @@ class Part:
 
     @property
     def here(self) -> Place:
-        return self.segment.message.place_of((self.segment, self.field, self.number, self.depth, 0))
+        return self.segment.frame.place_of((self.segment, self.field, self.number, self.depth, 0))
 
     def component(self, number: int) -> Part | None:
         """The component as a source whose components are its sub-components; None where it is empty."""
@@ -161,7 +173,7 @@ class Part:
         base, subs = components[number - 1]
         if not any(subs):
             return None
-        text = self.segment.message.delimiters.subcomponent.join(subs)
+        text = self.segment.frame.delimiters.subcomponent.join(subs)
         inner: list[Component] = [(base + i, [sub]) for i, sub in enumerate(subs)]
         return Part(self.segment, self.field, self.number, (base, text, inner), number)
 
@@ -194,13 +206,13 @@ def _leaves(segment: Segment, field: int, number: int, repetition: Repetition, d
 
 
 def _datum(segment: Segment, text: str, leaf: int, key: Key, span: int = 1) -> Datum:
-    message = segment.message
+    frame = segment.frame
     if text == NULL:
-        return Datum("", leaf, message, key, span, null=True)
-    escape = message.delimiters.escape
+        return Datum("", leaf, frame, key, span, null=True)
+    escape = frame.delimiters.escape
     if escape in text and not (key[1] < 3 and segment.name in HEADERS):
-        text = unescape(text, message.delimiters, message.codec)
-    return Datum(text, leaf, message, key, span)
+        text = unescape(text, frame.delimiters, frame.codec)
+    return Datum(text, leaf, frame, key, span)
 
 
 def _pick(
@@ -216,7 +228,7 @@ def _pick(
             return _datum(segment, components[0][1][0], first, (segment, field, number, depth or 1, 1))
         span = sum(len(subs) for _, subs in components)
         key: Key = (segment, field, number, depth, 0)
-        return Datum(text, first, segment.message, key, span)
+        return Datum(text, first, segment.frame, key, span)
     if wanted > len(components):
         return None
     base, subs = components[wanted - 1]
@@ -230,11 +242,10 @@ def _pick(
 class Group:
     """A run of segments: a whole message, or a group that `each` found in one. Is a `Source`."""
 
-    __slots__ = ("_index", "message", "segments")
+    __slots__ = ("_index", "segments")
     notation: Final = "hl7v2"
 
-    def __init__(self, message: Message | None, segments: Sequence[Segment]) -> None:
-        self.message = message
+    def __init__(self, segments: Sequence[Segment]) -> None:
         self.segments = segments
         self._index: dict[str, list[Segment]] | None = None
 
@@ -288,7 +299,7 @@ class Group:
             end = led[n + 1] if n + 1 < len(starts) else len(segments)
             if path.members is not None:
                 end = _run(segments, start, end, path.members)
-            yield Group(self.message, segments[led[n] : end])
+            yield Group(segments[led[n] : end])
 
     def leaves(self) -> Iterator[Datum]:
         for segment in self.segments:
@@ -312,15 +323,22 @@ def _run(segments: Sequence[Segment], start: int, end: int, members: frozenset[s
 class Message(Group):
     """One message, with the bytes that it came in. `charset` is MSH-18 as declared, `codec` what Python calls it."""
 
-    __slots__ = ("body", "bom", "charset", "codec", "delimiters", "findings", "tail")
+    __slots__ = ("body", "bom", "charset", "findings", "frame")
 
     def __init__(self, body: bytes, delimiters: Delimiters, charset: str, codec: str) -> None:
-        super().__init__(None, [])
-        self.message = self
-        self.body, self.delimiters, self.charset, self.codec = body, delimiters, charset, codec
+        super().__init__([])
+        self.frame = Frame(delimiters, codec)
+        self.body, self.charset = body, charset
         self.bom = b""
-        self.tail = ""  # what follows the last segment
         self.findings: tuple[Finding, ...] = ()
+
+    @property
+    def delimiters(self) -> Delimiters:
+        return self.frame.delimiters
+
+    @property
+    def codec(self) -> str:
+        return self.frame.codec
 
     def field(self, segment: str, number: int) -> str:
         """Raw text of a field of the first such segment; empty where there is none."""
@@ -328,7 +346,7 @@ class Message(Group):
         return found[0].fields[number] if found and number < len(found[0].fields) else ""
 
     def place_of(self, key: Key) -> Place:
-        return Place(notation="hl7v2", path=_written(key))
+        return self.frame.place_of(key)
 
 
 def _written(key: Key) -> str:

@@ -256,7 +256,8 @@ def _lines(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _split(message: Message, text: str) -> None:
-    separator, first = message.delimiters.field, 0
+    frame, first = message.frame, 0
+    separator = frame.delimiters.field
     segments: list[Segment] = []
     index: dict[str, list[Segment]] = {}
     for raw, end in _lines(text):
@@ -272,7 +273,7 @@ def _split(message: Message, text: str) -> None:
                 raise _refuse("GW-FMT-007", f"{name}[2]")
             fields.insert(1, separator)
         same = index.setdefault(name, [])
-        segment = Segment(message, raw, end, first, len(same) + 1, fields)
+        segment = Segment(frame, raw, end, first, len(same) + 1, fields)
         first += segment.size
         same.append(segment)
         segments.append(segment)
