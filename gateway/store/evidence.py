@@ -69,9 +69,9 @@ def _attempt(group: Group, attempt: Attempt) -> None:
         index_elements=["id"],
         set_={name: statement.excluded[name] for name in _ENDS},
         where=table.c.request_digest == statement.excluded.request_digest,
-    )
+    ).returning(table.c.id)
     row = rows.attempt_row(attempt, group.payloads)
-    if group.connection.execute(ended, row).rowcount != 1:
+    if group.connection.execute(ended, row).first() is None:
         raise Broken("GW-STORE-006", what="request")
 
 

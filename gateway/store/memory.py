@@ -21,8 +21,8 @@ def remember(group: Group, kind: str, value: str, expires: datetime, now: dateti
         index_elements=["kind", "value_digest"],
         set_={"expires": statement.excluded.expires},
         where=table.c.expires <= now,
-    )
-    return bool(group.connection.execute(again, row).rowcount == 1)
+    ).returning(table.c.kind)
+    return group.connection.execute(again, row).first() is not None
 
 
 def forget(group: Group, now: datetime) -> int:

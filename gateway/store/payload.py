@@ -118,8 +118,8 @@ class Payloads:
             return None
         if kept == "gone":
             return b""
-        body = bytes(row[name]) if kept == "row" else self._file(row[f"{name}_digest"], owner)
-        if sha256(body) != row[f"{name}_digest"]:
+        body = row[name] if kept == "row" else self._file(row[f"{name}_digest"], owner)
+        if not isinstance(body, bytes) or sha256(body) != row[f"{name}_digest"]:
             raise Broken("GW-STORE-003", reference=owner)
         return body
 

@@ -131,7 +131,7 @@ cases: Final = Table(
     *_state(),
     _index("cases_open", "state", "since", where="open = 1"),
     _index("cases_expiring", "expires_at", where="open = 1"),
-    _index("cases_undocumented", "since", where="owes = 1"),
+    _index("cases_undocumented", "since", "id", where="owes = 1"),
 )
 
 items: Final = Table(

@@ -109,7 +109,9 @@ class Writer:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._opened)
 
     async def stop(self) -> None:
-        """Commit what is waiting, then close."""
+        """Commit what is waiting, then close. Again is harmless."""
+        if self._closed:
+            return
         self._closed = True
         while self._pump is not None and not self._pump.done():
             await asyncio.wait([self._pump])
