@@ -14,7 +14,7 @@ from fhir.resources.R4B.operationoutcome import OperationOutcome
 
 from gateway import errors
 from gateway.formats import json
-from gateway.message import Exchange, Finding, ItemStatus, JournalEntry, Json, Language, SubmissionStatus
+from gateway.message import Exchange, Finding, ItemRecord, ItemStatus, JournalEntry, Json, Language, SubmissionStatus
 
 FHIR: Final = "application/fhir+json"
 PROBLEM: Final = "application/problem+json"
@@ -152,11 +152,11 @@ def status_json(status: SubmissionStatus, language: Language) -> Json:
         "programme": status.programme,
         "state": status.state,
         "settled": status.settled,
-        "received_at": _instant(status.received_at),
+        "received_at": instant(status.received_at),
         "language": tag(language),
         "findings": [finding_json(each, language) for each in status.findings],
         "items": [_item(each, language) for each in status.items],
-        "links": {"self": here, "trace": f"{here}/trace"},
+        "links": {"self": here, "trace": f"{here}/trace", "lineage": f"{here}/lineage"},
     }
 
 
@@ -175,7 +175,7 @@ def _exchange(exchange: Exchange) -> Json:
     if exchange.reason:
         body["reason"] = exchange.reason
     if exchange.created_at is not None:
-        body["created_at"] = _instant(exchange.created_at)
+        body["created_at"] = instant(exchange.created_at)
     return body
 
 
@@ -184,7 +184,7 @@ def trace_json(id: str, entries: Sequence[JournalEntry]) -> Json:
     steps = [
         {
             "feed": each.feed,
-            "at": _instant(each.at),
+            "at": instant(each.at),
             "thing": each.thing,
             "id": each.id,
             "from": each.frm,
@@ -197,5 +197,27 @@ def trace_json(id: str, entries: Sequence[JournalEntry]) -> Json:
     return {"id": id, "steps": steps, "links": {"submission": f"/submissions/{id}"}}
 
 
-def _instant(at: datetime) -> str:
+def lineage_json(id: str, items: Sequence[ItemRecord]) -> Json:
+    """Which of the sender's places made each FHIR element, and what nobody read."""
+    rows = [
+        {
+            "id": each.id,
+            "label": each.result.label,
+            "mapping": each.result.mapping,
+            "elements": [
+                {"element": line.element, "how": line.how, "places": [place.path for place in line.places]}
+                for line in each.result.lineage
+            ],
+            "loss": [
+                {"place": line.place.path, "fate": line.fate} | ({"reason": line.reason} if line.reason else {})
+                for line in each.result.loss
+            ],
+        }
+        for each in items
+    ]
+    return {"id": id, "items": rows, "links": {"submission": f"/submissions/{id}"}}
+
+
+def instant(at: datetime) -> str:
+    """An FHIR instant with milliseconds, in UTC."""
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -188,13 +188,14 @@ class Door:
         """Findings that were committed while we gave up waiting belong to nobody: owe them as a later answer.
 
         Whoever settled it saw us waiting and owed nothing. Our commit of the first answer came after theirs, so the
-        ledger shows it now. The ids of later answers are deterministic: owing one twice is `StaleState`.
+        ledger shows it now.
         """
         status = await self._store.submission_status(submission.id)
         if status is None or not status.settled:
             return
-        answers = self._later(submission, _all_findings(status))
-        if answers:
+        if any(each.kind != "first" for each in await self._store.answers(submission.id)):
+            return
+        if answers := self._later(submission, _all_findings(status)):
             try:
                 await self._commit(acceptance.owe(answers, self._clock.now()))
             except (StaleState, StorageFailed) as error:

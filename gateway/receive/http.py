@@ -3,6 +3,7 @@
     POST /submissions/{programme}     201 findings known · 202 findings follow · 4xx with an OperationOutcome
     GET  /submissions/{id}            for its own sender only; for everybody else it does not exist
     GET  /submissions/{id}/trace      every state change with the room that made it
+    GET  /submissions/{id}/lineage    which place of the input made each element, and what nobody read
     GET  /health/live, /health/ready
 
 The caller is known before the body is read, the body is bounded while it is read, and nothing that a caller sent
@@ -265,10 +266,13 @@ def make_app(
         return await _push(front, request, programme)
 
     async def status(request: Request, id: str) -> Response:
-        return await _show(front, request, id, trace=False)
+        return await _show(front, request, id, "status")
 
     async def trace(request: Request, id: str) -> Response:
-        return await _show(front, request, id, trace=True)
+        return await _show(front, request, id, "trace")
+
+    async def lineage(request: Request, id: str) -> Response:
+        return await _show(front, request, id, "lineage")
 
     async def alive() -> Response:
         return _health(await live())
@@ -279,6 +283,7 @@ def make_app(
     app.add_api_route("/submissions/{programme}", push, methods=["POST"], response_model=None)
     app.add_api_route("/submissions/{id}", status, methods=["GET"], response_model=None)
     app.add_api_route("/submissions/{id}/trace", trace, methods=["GET"], response_model=None)
+    app.add_api_route("/submissions/{id}/lineage", lineage, methods=["GET"], response_model=None)
     app.add_api_route("/health/live", alive, methods=["GET"], response_model=None)
     app.add_api_route("/health/ready", prepared, methods=["GET"], response_model=None)
     app.add_exception_handler(GatewayError, _on_gateway_error)
@@ -332,13 +337,18 @@ def _idempotency_key(request: Request) -> tuple[str | None, tuple[Finding, ...]]
     return key, ()
 
 
-async def _show(front: Front, request: Request, id: str, *, trace: bool) -> Response:
+async def _show(front: Front, request: Request, id: str, what: str) -> Response:
     sender = await front.caller(request)
     found = await front.store.submission_status(id)
     if found is None or found.sender != sender.id:
         raise NotAllowed("GW-RECEIVE-010")
     language = front.language(request, sender)
-    body = answers.trace_json(id, await front.store.journal(id)) if trace else answers.status_json(found, language)
+    if what == "trace":
+        body = answers.trace_json(id, await front.store.journal(id))
+    elif what == "lineage":
+        body = answers.lineage_json(id, await front.store.items(id))
+    else:
+        body = answers.status_json(found, language)
     tag = answers.tag(language)
     return Reply(status=200, media_type=PLAIN, body=json.write(body), language=tag).response()
 

@@ -69,19 +69,16 @@ class Renderer:
         self._reachable = reachable
 
     def __call__(self, verdict: Verdict) -> Rendered:
-        """CA tells of the commit only; AA, AE and AR tell what was found as well."""
+        """CA and CE tell of the commit only; AA, AE and AR tell what was found as well."""
         found = verdict.findings
-        if self._mode.enhanced:
-            found = tuple(each for each in found if each.severity != "information")
         if self._mode.wants_later and not self._reachable:
             found = (*found, finding("GW-RECEIVE-025"))
         return Rendered(self.media_type, self.say(found, verdict.fate == "refused"))
 
     def say(self, findings: Sequence[Finding], refused: bool) -> bytes:
-        """The acknowledgement with these findings."""
-        shown = [each for each in findings if each.code != "GW-RECEIVE-022"]  # AA says that itself
-        code = self._mode.code(findings, refused)
-        at = self._clock.now()
+        """The acknowledgement with these findings. That all is well is said by the code alone, not by an ERR."""
+        shown = [each for each in findings if each.severity != "information"]
+        code, at = self._mode.code(findings, refused), self._clock.now()
         return hl7v2.acknowledge(self._to, code, hl7.control_id(), shown, at=at, language=self._language)
 
 
