@@ -41,7 +41,7 @@ class ScriptedStore:
     def __init__(self) -> None:
         self.submissions: dict[str, Submission] = {}
         self.states: dict[tuple[Thing, str], str] = {}
-        self.answers: dict[str, Answer] = {}
+        self.given: dict[str, Answer] = {}
         self.statuses: dict[str, SubmissionStatus] = {}
         self.steps: list[Step] = []
         self.log: list[str] = []
@@ -64,7 +64,7 @@ class ScriptedStore:
             if isinstance(write, Submission):
                 self.submissions[write.id] = write
             elif isinstance(write, Answer):
-                self.answers[write.id] = write
+                self.given[write.id] = write
         self.steps.append(step)
         self.log.append(f"commit {step.name}")
         return Committed(feed=len(self.steps))
@@ -93,12 +93,15 @@ class ScriptedStore:
         return [msgspec.structs.replace(s, body=b"") for s in reversed(same)][:10]
 
     async def first_answer(self, submission: str) -> Answer | None:
-        found = (a for a in self.answers.values() if a.submission == submission and a.kind == "first")
+        found = (a for a in self.given.values() if a.submission == submission and a.kind == "first")
         return next(found, None)
+
+    async def answers(self, submission: str) -> Sequence[Answer]:
+        return [a for a in self.given.values() if a.submission == submission]
 
     async def answers_due(self, now: datetime, limit: int) -> Sequence[Answer]:
         heads: dict[str, Answer] = {}
-        for each in self.answers.values():
+        for each in self.given.values():
             if self.states[Thing.ANSWER, each.id] == "owed":
                 heads.setdefault(each.sender, each)
         return [a for a in heads.values() if a.next_at is None or a.next_at <= now][:limit]
@@ -269,7 +272,7 @@ def msa(acknowledgement: bytes | None) -> tuple[str, str]:
     """MSA-1 and MSA-2."""
     assert acknowledgement is not None
     line = next(s for s in acknowledgement.decode().split("\r") if s.startswith("MSA"))
-    return (line.split("|") + [""])[1], (line.split("|") + ["", ""])[2]
+    return ([*line.split("|"), ""])[1], ([*line.split("|"), "", ""])[2]
 
 
 def errs(acknowledgement: bytes | None) -> list[list[str]]:
