@@ -1,0 +1,90 @@
+"""Room map as the others see it: `ports.Mapper`. Pure: files are read at the start and never again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from gateway.errors import Misconfigured, Refused
+from gateway.formats.source import Source
+from gateway.map import document, files
+from gateway.map.intake import Piece, Taker, pieces
+from gateway.map.run import Run
+from gateway.message import Context, Finding, ItemResult, Json, Submission
+from gateway.programme import Programme
+
+
+class Engine:
+    """Mappings of the loaded programmes, compiled. `digest` identifies the rule set."""
+
+    def __init__(self, loaded: Mapping[str, files.Loaded], digest: str) -> None:
+        self._loaded = loaded
+        self.digest = digest
+
+    def take_apart(self, submission: Submission, context: Context) -> tuple[ItemResult, ...]:
+        """One result per subject, in the order of the input.
+
+        Input that cannot be read at all is one refused result with findings; a message of a batch or a row that
+        cannot be read is refused by itself.
+        """
+        return tuple(self.items(submission, context))
+
+    def items(self, submission: Submission, context: Context) -> Iterable[ItemResult]:
+        """The same one by one, for tables that do not fit into memory as results."""
+        loaded = self._loaded.get(submission.programme)
+        if loaded is None:
+            raise Misconfigured(detail=f"programme {submission.programme!r} is not loaded")
+        today = context.now.astimezone(loaded.zone).date().isoformat()
+
+        def fits(taker: Taker, source: Source) -> bool:
+            return taker.fits is None or taker.fits(Run(context, source, context.sender_options, today), source)
+
+        index = 0
+        try:
+            for piece in pieces(submission, loaded.takers, fits):
+                yield self._one(piece, index, context, today)
+                index += 1
+        except Refused as error:
+            yield self._refused(index, "submission" if not index else "rest", context, (error.finding(),))
+
+    def _one(self, piece: Piece, index: int, context: Context, today: str) -> ItemResult:
+        if piece.mapping is None or piece.source is None:
+            return self._refused(index, piece.label, context, piece.findings)
+        made = piece.mapping.apply(piece.source, context, context.sender_options, today)
+        return msgspec.structs.replace(
+            made,
+            index=index,
+            label=piece.label,
+            findings=(*piece.findings, *made.findings),
+            rules_digest=self.digest,
+            context_digest=context.digest,
+        )
+
+    def _refused(self, index: int, label: str, context: Context, findings: tuple[Finding, ...]) -> ItemResult:
+        return ItemResult(
+            index=index,
+            label=label,
+            findings=findings,
+            rules_digest=self.digest,
+            context_digest=context.digest,
+        )
+
+    def render(self, document_: Json, target: str, values: Mapping[str, str]) -> bytes:
+        """A national message from a document Bundle. `target` is "programme/file" under out/; `values` fill $given.names.
+
+        The same document and values give the same bytes. `Misconfigured` (GW-MAP-022) where there is no such file.
+        """
+        programme, _, name = target.partition("/")
+        loaded = self._loaded.get(programme)
+        output = loaded.outputs.get(name.removesuffix(".yaml")) if loaded else None
+        if output is None:
+            raise Misconfigured("GW-MAP-022", target=target)
+        return output.render(document.read(document_), values)
+
+
+def load(home: Path, programmes: Sequence[Programme]) -> Engine:
+    """Compile the mapping files of these programmes; `Misconfigured` lists every error with file, line and column."""
+    loaded, digest = files.load(home, programmes)
+    return Engine(loaded, digest)

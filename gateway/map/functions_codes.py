@@ -1,0 +1,134 @@
+"""Functions that translate: code tables, fact tables, the registry, identifiers with check digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+try:
+    from gateway.formats import identifiers
+except ImportError:  # being written
+    from gateway.map import waiting as identifiers  # type: ignore[no-redef]
+from gateway.map.expression import Argument
+from gateway.map.functions import BadUse, Step, Workshop, function, said, word
+from gateway.map.run import Got, Problem, Run
+from gateway.map.tables import CodeTable, Row
+from gateway.message import RegistryEntry
+
+_SHOWN: Final = 5
+
+
+def _row(table: CodeTable, run: Run, got: Got) -> Row:
+    source = said(got)
+    row = table.find(source, run.today, run.context.overlays.get(table.name))
+    if row is None:
+        near = ", ".join(table.nearest(source))
+        raise Problem("GW-MAP-003", value=source, table=table.name, near=near)
+    return row
+
+
+def _translation(name: str, shape: Callable[[Row], Any]) -> None:
+    def make(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
+        table = workshop.code_table(word(arguments[0]))
+
+        def step(run: Run, got: Got) -> Any:
+            row = _row(table, run, got)
+            got.lossy = got.lossy or not table.tells(row)
+            return shape(row)
+
+        return step
+
+    function(name, least=1, shape="TABLE")(make)
+
+
+_translation("code", lambda row: row.code)
+_translation("coding", Row.coding)
+_translation("concept", lambda row: {"coding": [row.coding()]})
+_translation("display", lambda row: row.display or None)
+_translation("system", lambda row: row.system or None)
+
+
+@function("known", least=1, shape="TABLE")
+def _known(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
+    """The target code where the table has one, silently nothing where it does not: for the source's own lists."""
+    table = workshop.code_table(word(arguments[0]))
+
+    def step(run: Run, got: Got) -> Any:
+        row = table.find(said(got), run.today, run.context.overlays.get(table.name))
+        got.lossy = got.lossy or row is None or not table.tells(row)
+        return row.code if row else None
+
+    return step
+
+
+@function("fact", least=2, most=6, shape="TABLE COLUMN [KEY…]")
+def _fact(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
+    table = workshop.fact_table(word(arguments[0]))
+    if arguments[1].kind == "word" and arguments[1].text not in table.columns:
+        raise BadUse(f"table {table.name} has no column {arguments[1].text!r}")
+    if len(arguments) - 1 > len(table.keys):
+        raise BadUse(f"table {table.name} has only the keys {', '.join(table.keys)}")
+    column = workshop.text(arguments[1])
+    others = [workshop.text(argument) for argument in arguments[2:]]
+
+    def step(run: Run, got: Got) -> Any:
+        got.lossy, got.how = True, "looked_up"
+        keys = [said(got), *(other(run) for other in others)]
+        row = table.find(keys)
+        if row is None:
+            raise Problem("GW-MAP-010", value=" ".join(key for key in keys if key), table=table.name)
+        return row.get(column(run)) or None
+
+    return step
+
+
+def entry_on(entries: Sequence[RegistryEntry], day: str) -> RegistryEntry | None:
+    """The entry that is valid on the day."""
+    for entry in entries:
+        if (entry.valid_from or "") <= day and (entry.valid_to is None or day <= entry.valid_to):
+            return entry
+    return None
+
+
+@function("lookup", least=2, most=3, shape="KIND FIELD [DAY]")
+def _lookup(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
+    kind, field = word(arguments[0]), word(arguments[1])
+    on = workshop.text(arguments[2]) if len(arguments) > 2 else None
+
+    def step(run: Run, got: Got) -> Any:
+        got.lossy, got.how = True, "looked_up"
+        key = said(got)
+        day = (on(run) if on else "") or run.today
+        entry = entry_on(run.context.registry.get(kind, {}).get(key, ()), day[:10])
+        if entry is None:
+            raise Problem("GW-MAP-008", kind=kind, value=key, day=day[:10])
+        value: Any = entry.data
+        for part in field.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return value if value not in ("", None) else None
+
+    return step
+
+
+@function("identifier", least=1, shape="SCHEME")
+def _identifier(_: Workshop, arguments: Sequence[Argument]) -> Step:
+    scheme = word(arguments[0])
+    check = _checker(scheme)
+
+    def step(_: Run, got: Got) -> Any:
+        return check(said(got))
+
+    return step
+
+
+def _checker(scheme: str) -> Callable[[str], str]:
+    if scheme not in identifiers.SCHEMES:
+        raise BadUse(f"{scheme!r} is not an identifier scheme; known are {', '.join(sorted(identifiers.SCHEMES))}")
+
+    def check(text: str) -> str:
+        try:
+            return identifiers.check(scheme, text)
+        except identifiers.BadIdentifier as error:
+            raise Problem("GW-MAP-002", scheme=scheme, why=str(error)) from None
+
+    return check

@@ -1,0 +1,321 @@
+"""One mapping file, compiled: an input in, resources with lineage, loss report and findings out.
+
+    title: what it is                                  ignore:
+    let: {name: NODE}                                    - {path: MSH-7, reason: why nobody needs it}
+    subject: the resource that the item is about       require:
+    case: {kind: stay, key: [EXPRESSION]}                - {path: PV1-19.1, when: CONDITION, severity: error}
+    parts: [bill, {part: discharge, when: CONDITION}]  resources: {name: {resourceType: T, key: […], …}}
+
+It runs in two passes. The first finds out which resources there are and gives each its keyed id, so that any may
+refer to any; the second makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from gateway.formats.source import Source
+from gateway.map.functions import said
+from gateway.map.ids import keyed
+from gateway.map.nodes import Node, Spot, Trouble
+from gateway.map.reading import Reader, Test
+from gateway.map.run import Read, Run
+from gateway.map.template import Make, Templates
+from gateway.message import CaseRef, Context, ItemResult, Json, Loss, Place
+
+TOP: Final = frozenset({"title", "let", "subject", "case", "parts", "ignore", "require", "resources", "fragments"})
+_RESOURCE: Final = frozenset({"resourceType", "key", "when", "each", "elsewhere"})
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """One compiled resource template. One that is `elsewhere` is referred to and not made: another item brings it."""
+
+    name: str
+    type: str
+    key: tuple[Read, ...]
+    make: Make
+    when: Test | None = None
+    parts: Callable[[Run, Source], Sequence[Source]] | None = None
+    elsewhere: bool = False
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """A resource that will be made: from which part of the input, at which repetition, under which id."""
+
+    template: Resource
+    here: Source
+    position: int
+    id: str
+
+
+class Required(msgspec.Struct, frozen=True):
+    """A place that must have a value."""
+
+    read: Read
+    path: str
+    when: Test | None
+    warning: bool
+
+
+class Ignored(msgspec.Struct, frozen=True):
+    """Places that nobody needs, and why."""
+
+    path: Any
+    reason: str
+
+
+class Mapping_(msgspec.Struct, frozen=True):  # noqa: N801  the plain name is that of the collection
+    """A compiled file. Pure: the same input and context give the same result."""
+
+    name: str
+    notation: str
+    resources: tuple[Resource, ...]
+    subject: str
+    case_kind: str = ""
+    case_key: tuple[Read, ...] = ()
+    parts: tuple[tuple[str, Test | None], ...] = ()
+    ignored: tuple[Ignored, ...] = ()
+    required: tuple[Required, ...] = ()
+
+    def apply(self, source: Source, context: Context, values: Mapping[str, str], today: str) -> ItemResult:
+        """What the mapping makes of one item. `index`, `label` and the digests are set by the engine."""
+        run = Run(context, source, values, today)
+        planned = self._plan(run)
+        self._check(run)
+        resources = _build(run, planned)
+        subject = next((p.id for p in planned if p.template.name == self.subject), None)
+        if subject is None:
+            run.problem("GW-MAP-009", source.here, what=self.subject)
+        return ItemResult(
+            index=0,
+            label="",
+            subject=subject,
+            case=self._case(run),
+            parts=tuple(name for name, test in self.parts if test is None or test(run, source)),
+            resources=tuple(resources),
+            lineage=tuple(run.lineage),
+            loss=self._loss(run),
+            findings=tuple(run.findings),
+            mapping=self.name,
+        )
+
+    def _plan(self, run: Run) -> list[Planned]:
+        planned: list[Planned] = []
+        for template in self.resources:
+            parts = template.parts(run, run.root) if template.parts else (run.root,)
+            for position, here in enumerate(parts, 1):
+                run.enter(here, position)
+                if template.when is None or template.when(run, here):
+                    key = _key(run, here, template.key)
+                    if key is not None:
+                        id = keyed(run.context.id_key, run.context.sender, template.type, key)
+                        run.made[template.name, here.first, here.size] = f"{template.type}/{id}"
+                        if not template.elsewhere:
+                            planned.append(Planned(template, here, position, id))
+                run.leave()
+        return planned
+
+    def _case(self, run: Run) -> CaseRef | None:
+        if not self.case_kind:
+            return None
+        key = _key(run, run.root, self.case_key)
+        if key is None:
+            run.problem("GW-MAP-014", run.root.here, kind=self.case_kind)
+            return None
+        return CaseRef(kind=self.case_kind, id=keyed(run.context.id_key, run.context.sender, self.case_kind, key))
+
+    def _check(self, run: Run) -> None:
+        for each in self.required:
+            if each.when is not None and not each.when(run, run.root):
+                continue
+            if each.read(run, run.root) is None:
+                place = Place(notation=self.notation, path=each.path)  # type: ignore[arg-type]
+                run.problem("GW-MAP-012" if each.warning else "GW-MAP-011", place, what=each.path)
+
+    def _loss(self, run: Run) -> tuple[Loss, ...]:
+        first, seen = run.root.first, run.seen
+        unread = [datum for datum in run.root.leaves() if not seen[datum.leaf - first]]
+        if not unread:
+            return ()
+        reasons: dict[int, str] = {}
+        for each in self.ignored:
+            for datum in run.root.get(each.path):
+                for leaf in range(datum.leaf, datum.leaf + datum.span):
+                    reasons[leaf] = each.reason
+        return tuple(_lost(datum, reasons.get(datum.leaf)) for datum in unread)
+
+
+def _lost(datum: Any, reason: str | None) -> Loss:
+    if reason is not None:
+        return Loss(place=datum.place, fate="ignored", reason=reason)
+    return Loss(place=datum.place, fate="unread", value='""' if datum.null else str(datum.value))
+
+
+def _key(run: Run, here: Source, reads: Sequence[Read]) -> list[str] | None:
+    key = []
+    for read in reads:
+        got = read(run, here)
+        if got is None:
+            return None
+        key.append(said(got))
+    return key
+
+
+def _build(run: Run, planned: Sequence[Planned]) -> list[Json]:
+    made: dict[str, Json] = {}
+    for each in planned:
+        run.enter(each.here, each.position)
+        kind, id = each.template.type, each.id
+        body = each.template.make(run, each.here, f"{kind}/{id}#{kind}") or {}
+        run.leave()
+        reference = f"{kind}/{id}"
+        resource = {"resourceType": kind, "id": id, **body}
+        made[reference] = _together(run, made[reference], resource, each) if reference in made else resource
+    return list(made.values())
+
+
+def _together(run: Run, earlier: Json, later: Json, planned: Planned) -> Json:
+    """One resource that two parts of the input describe: what only one knows is kept, a contradiction is said."""
+    for name, value in later.items():
+        if name in earlier and earlier[name] != value:
+            run.problem("GW-MAP-013", planned.here.here, element=f"{planned.template.type}.{name}")
+    return {**later, **earlier}
+
+
+class FileCompiler:
+    """Compiles one expanded file; troubles are collected, never raised one by one."""
+
+    def __init__(
+        self, name: str, node: Node, reader: Reader, variables: dict[str, Any], troubles: list[Trouble]
+    ) -> None:
+        self.name, self.node, self.reader, self.troubles = name, node, reader, troubles
+        self.variables = variables
+        self.templates = Templates(reader, troubles)
+
+    def _trouble(self, spot: Spot, message: str) -> None:
+        self.troubles.append(Trouble(spot, message))
+
+    def compile(self) -> Mapping_:
+        """The mapping; look at `troubles` before it is used."""
+        top = self.node.fields
+        for key, child in top.items():
+            if key not in TOP:
+                self._trouble(child.spot, f"{key!r} is not a part of a mapping; known are {', '.join(sorted(TOP))}")
+        self.let(top)
+        resources = (
+            tuple(self._resource(n, c) for n, c in top["resources"].fields.items()) if "resources" in top else ()
+        )
+        if not resources:
+            self._trouble(self.node.spot, "`resources:` is missing")
+        kind, key = self._case(top.get("case"))
+        return Mapping_(
+            name=self.name,
+            notation=self.reader.notation.name,
+            resources=resources,
+            subject=self._subject(top, {r.name for r in resources}),
+            case_kind=kind,
+            case_key=key,
+            parts=tuple(self._part(child) for child in (top["parts"].items if "parts" in top else [])),
+            ignored=tuple(i for c in (top["ignore"].items if "ignore" in top else []) for i in self._ignored(c)),
+            required=tuple(self._required(child) for child in (top["require"].items if "require" in top else [])),
+        )
+
+    def let(self, top: Mapping[str, Node]) -> None:
+        """The variables; one may use those above it."""
+        for name, child in (top["let"].fields if "let" in top else {}).items():
+            self.variables[name] = self._variable(child)
+
+    def _variable(self, node: Node) -> Read:
+        if not isinstance(node.value, dict):
+            return self.templates.read(node)
+        options = [self._option(each) for each in (node.fields["first"].items if "first" in node.fields else [node])]
+
+        def read(run: Run, here: Source) -> Any:
+            for test, value in options:
+                if test is None or test(run, here):
+                    got = value(run, here)
+                    if got is not None:
+                        return got
+            return None
+
+        return read
+
+    def _option(self, node: Node) -> tuple[Test | None, Read]:
+        if not isinstance(node.value, dict):
+            return None, self.templates.read(node)
+        if "is" not in node.fields or not node.fields.keys() <= {"is", "when"}:
+            self._trouble(node.spot, "under `let:` stands an expression, or `first:` with `when:` and `is:`")
+            return None, lambda _, __: None
+        test = self.templates.test(node.fields["when"]) if "when" in node.fields else None
+        return test, self.templates.read(node.fields["is"])
+
+    def _subject(self, top: Mapping[str, Node], names: set[str]) -> str:
+        node = top.get("subject")
+        if node is None:
+            self._trouble(self.node.spot, "`subject:` is missing: it names the resource that the item is about")
+            return ""
+        if node.value not in names:
+            self._trouble(node.spot, f"{node.value!r} is not one of the resources")
+        return str(node.value)
+
+    def _case(self, node: Node | None) -> tuple[str, tuple[Read, ...]]:
+        if node is None:
+            return "", ()
+        if not {"kind", "key"} <= node.fields.keys():
+            self._trouble(node.spot, "a case has `kind:` and `key:`")
+            return "", ()
+        return str(node.fields["kind"].value), tuple(self.templates.read(n) for n in node.fields["key"].items)
+
+    def _part(self, node: Node) -> tuple[str, Test | None]:
+        if not node.fields:
+            return str(node.value), None
+        return str(node.fields["part"].value), self.templates.test(node.fields["when"])
+
+    def _ignored(self, node: Node) -> list[Ignored]:
+        reason, path = node.fields.get("reason"), node.fields.get("path")
+        if reason is None or path is None or not str(reason.value).strip():
+            self._trouble(node.spot, "what is ignored has a `path:` and a `reason:`")
+            return []
+        return [
+            Ignored(compiled, str(reason.value)) for each in path.items if (compiled := self._path(each)) is not None
+        ]
+
+    def _path(self, node: Node) -> Any:
+        try:
+            return self.reader.path(str(node.value))[0]
+        except ValueError as error:
+            self._trouble(node.spot, str(error))
+            return None
+
+    def _required(self, node: Node) -> Required:
+        fields = node.fields or {"path": node}
+        if "path" not in fields:
+            self._trouble(node.spot, "what is required has a `path:`")
+            return Required(lambda _, __: None, "", None, True)
+        path = str(fields["path"].value)
+        return Required(
+            read=self.templates.read(fields["path"]),
+            path=path.split(" | ")[0].split(" else ")[0],
+            when=self.templates.test(fields["when"]) if "when" in fields else None,
+            warning="severity" in fields and fields["severity"].value == "warning",
+        )
+
+    def _resource(self, name: str, node: Node) -> Resource:
+        fields = node.fields
+        kind, key = fields.get("resourceType"), fields.get("key")
+        if kind is None or key is None:
+            self._trouble(node.spot, f"resource {name!r} needs `resourceType:` and `key:`")
+            return Resource(name, "", (), lambda _, __, ___: None)
+        body = {element: child for element, child in fields.items() if element not in _RESOURCE}
+        return Resource(
+            name=name,
+            type=str(kind.value),
+            key=tuple(self.templates.read(each) for each in key.items),
+            make=self.templates.object(body).make,
+            when=self.templates.test(fields["when"]) if "when" in fields else None,
+            parts=self.templates.parts(fields["each"]) if "each" in fields else None,
+            elsewhere="elsewhere" in fields and fields["elsewhere"].value is True,
+        )

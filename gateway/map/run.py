@@ -1,0 +1,110 @@
+"""What one run of a mapping over one item keeps: values under way, lineage, what was read, findings.
+
+Values carry the data that they came from, so that lineage and the loss report need no second pass. A place counts
+as read only if its value reached a resource: conditions, keyed ids and look-ups read, but they carry nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+from gateway.errors import finding
+from gateway.formats.source import Datum, Source
+from gateway.message import Context, Finding, Lineage, Place
+
+How = Literal["mapped", "derived", "defaulted", "looked_up"]
+NO_DATA: Final[tuple[Datum, ...]] = ()
+
+
+class Got:
+    """A value under way: what it is, the data that it came from, how it was made, and whether it lost something.
+
+    `lossy` is set by a function after which the source value can no longer be told (a hash, a many-to-one code,
+    a date cut out of an instant): then the place stays in the loss report unless somebody else reads it whole.
+    """
+
+    __slots__ = ("data", "how", "lossy", "value")
+
+    def __init__(self, value: Any, data: tuple[Datum, ...] = NO_DATA, how: How = "mapped") -> None:
+        self.value = value
+        self.data = data
+        self.how: How = how
+        self.lossy = False
+
+
+Read = Callable[["Run", Source], Got | None]
+"""A compiled expression: from the run and the place where we stand to a value, or None where there is none."""
+
+
+class Problem(Exception):
+    """Raised by a mapping function: becomes a finding at the place of the value."""
+
+    def __init__(self, code: str, **args: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.args_ = args
+
+
+class Scope:
+    """Where we stand inside `each`: the part of the input, its position from 1, and the scope around it."""
+
+    __slots__ = ("here", "outer", "position")
+
+    def __init__(self, here: Source, position: int, outer: Scope | None) -> None:
+        self.here = here
+        self.position = position
+        self.outer = outer
+
+
+class Run:
+    """The state of one run. Nothing in it outlives the item.
+
+    `values` are the options of the sender, or what the caller of `render` gives; `today` is the local day of the
+    recorded clock, on which dated tables and registry entries are read unless the mapping names another day.
+    """
+
+    __slots__ = ("context", "findings", "lineage", "made", "memo", "root", "scope", "seen", "today", "values")
+
+    def __init__(self, context: Context, root: Source, values: Mapping[str, str], today: str) -> None:
+        self.context = context
+        self.root = root
+        self.values = values
+        self.today = today
+        self.seen = bytearray(root.size)
+        self.lineage: list[Lineage] = []
+        self.findings: list[Finding] = []
+        self.made: dict[tuple[str, int, int], str] = {}
+        self.memo: dict[str, Got | None] = {}
+        self.scope = Scope(root, 1, None)
+
+    def note(self, element: str, got: Got) -> None:
+        """Record which data made the element."""
+        data = got.data
+        self.lineage.append(Lineage(element=element, places=tuple([d.place for d in data]), how=got.how))
+        if not got.lossy:
+            for datum in data:
+                self.mark(datum)
+
+    def mark(self, datum: Datum) -> None:
+        """The datum reached a resource: it will not be in the loss report."""
+        at, span = datum.leaf - self.root.first, datum.span
+        if span == 1:
+            self.seen[at] = 1
+        else:
+            self.seen[at : at + span] = b"\x01" * span
+
+    def problem(self, code: str, place: Place | None, **args: str) -> None:
+        """Record a finding, once for one place."""
+        found = finding(code, place, **args)
+        if found not in self.findings:
+            self.findings.append(found)
+
+    def enter(self, here: Source, position: int) -> None:
+        """Go into one repetition."""
+        self.scope = Scope(here, position, self.scope)
+
+    def leave(self) -> None:
+        """Come back out of it."""
+        assert self.scope.outer is not None
+        self.scope = self.scope.outer

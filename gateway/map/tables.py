@@ -1,0 +1,129 @@
+"""Code tables and fact tables: CSV files beside the mappings, read once at start.
+
+A **code table** has the columns `source, system, code, display, valid_from, valid_to`; one source code may stand
+several times with different days. A **fact table** has key columns, marked by `*` before the name, and value
+columns; an empty key cell stands for any value. Days are ISO 8601, inclusive; an empty one is open.
+Text is compared after folding (Persian and Arabic letter forms, digits, white space), never changed by it.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.formats.text import fold
+
+_CODE_COLUMNS = {"source", "system", "code", "display", "valid_from", "valid_to"}
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One translation of a code table."""
+
+    source: str
+    system: str
+    code: str
+    display: str = ""
+    valid_from: str = ""
+    valid_to: str = ""
+
+    def on(self, day: str) -> bool:
+        """Whether the row holds on that day."""
+        return (not self.valid_from or self.valid_from <= day) and (not self.valid_to or day <= self.valid_to)
+
+    def coding(self) -> dict[str, Any]:
+        """The target as a FHIR Coding."""
+        made = {"system": self.system, "code": self.code, "display": self.display}
+        return {name: value for name, value in made.items() if value}
+
+
+class CodeTable:
+    """Source code -> target, by day."""
+
+    def __init__(self, name: str, rows: Sequence[Row]) -> None:
+        self.name = name
+        self._rows: dict[str, list[Row]] = {}
+        self._targets: dict[str, Row] = {}
+        for row in rows:
+            self._rows.setdefault(fold(row.source), []).append(row)
+            self._targets.setdefault(row.code, row)
+        # of several sources with one target the first is the usual one: the target tells it, and no other
+        self._usual: dict[tuple[str, str], str] = {}
+        for row in rows:
+            self._usual.setdefault((row.system, row.code), row.source)
+
+    def find(self, source: str, day: str, overlay: Mapping[str, str] | None = None) -> Row | None:
+        """The row that holds on that day. The sender's overlay names a target code of this table."""
+        if overlay is not None and source in overlay:
+            return self._targets.get(overlay[source])
+        rows = self._rows.get(source) or self._rows.get(fold(source)) or ()
+        for row in rows:
+            if row.on(day):
+                return row
+        return None
+
+    def tells(self, row: Row) -> bool:
+        """Whether the target still tells the source code: it does for the first source that leads to it."""
+        return self._usual[row.system, row.code] == row.source
+
+    def nearest(self, source: str) -> list[str]:
+        """At most five source codes of the table that look like it, else the first ones of the table."""
+        known = [rows[0].source for rows in self._rows.values()]
+        near = difflib.get_close_matches(source, known, n=5, cutoff=0.5)
+        return near or known[:5]
+
+
+class FactTable:
+    """Key columns -> values. The most specific row wins: one without empty key cells before one with them."""
+
+    def __init__(self, name: str, keys: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
+        self.name = name
+        self.keys = tuple(keys)
+        self.columns = frozenset(rows[0]) - set(keys) if rows else frozenset[str]()
+        self._rows = {tuple(fold(row[key]) for key in keys): row for row in rows}
+
+    def find(self, keys: Sequence[str]) -> Mapping[str, str] | None:
+        """The row of these key values, missing ones being empty."""
+        wanted = [fold(key) for key in keys] + [""] * (len(self.keys) - len(keys))
+        for mask in _masks(len(wanted)):
+            row = self._rows.get(tuple(value if keep else "" for value, keep in zip(wanted, mask, strict=True)))
+            if row is not None:
+                return row
+        return None
+
+
+def _masks(length: int) -> list[tuple[bool, ...]]:
+    numbers = sorted(range(2**length), key=lambda n: (-bin(n).count("1"), -n))
+    return [tuple(bool(n >> (length - 1 - i) & 1) for i in range(length)) for n in numbers]
+
+
+class BadTable(Exception):
+    """The file is not a table; the message says why."""
+
+
+def read(path: Path) -> CodeTable | FactTable:
+    """The table of a file, or `BadTable`."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadTable(f"{path.name}: {error}") from None
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    columns = reader.fieldnames or []
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise BadTable(f"{path.name}: {error}") from None
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise BadTable(f"{path.name}, line {number}: not {len(columns)} cells")
+    keys = [column[1:] for column in columns if column.startswith("*")]
+    if keys:
+        return FactTable(path.stem, keys, [{name.lstrip("*"): cell for name, cell in row.items()} for row in rows])
+    if set(columns) != _CODE_COLUMNS:
+        raise BadTable(f"{path.name}: the columns must be {', '.join(sorted(_CODE_COLUMNS))}, or keys marked by *")
+    return CodeTable(path.stem, [Row(**row) for row in rows])
