@@ -76,6 +76,13 @@ class Sepas(StandIn):
         self.compositions: dict[str, Kept] = {}  # CompositionUID -> what it is
         self._admissions: dict[str, int] = {}  # what a person would call the same stay -> its last arrival
 
+    def become(self, node: str) -> None:
+        """Another node takes over: it knows nobody, and old UIDs lead to a node that is down."""
+        self._node = node
+        self.patients.clear()
+        self.compositions.clear()
+        self._admissions.clear()
+
     def judge(self, arrival: Arrival) -> Judged:
         """ResultVO with both UIDs, or with the first problem."""
         bill = checks.read(arrival.header("content-type"), arrival.body)
