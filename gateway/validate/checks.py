@@ -1,0 +1,241 @@
+"""A programme's own checks: `mappings/<programme>/checks.yaml`, FHIRPath over the resources that mapping made.
+
+A list of entries:
+
+    - code: SEP-101                 # permanent, shown to the sender
+      severity: error               # error, warning or information
+      rule: A-12                    # the source's number
+      on: Encounter                 # resource type
+      when: status = 'finished'     # optional guard
+      fhirpath: period.end.exists() # must be true; empty counts as failed
+      at: period                    # optional element, for the place
+      text: {en: …, fa: …, it: …, zh: …}
+      mend: {en: …, fa: …, it: …, zh: …}
+
+Expressions may use `lookup(kind, key)` and `lookup(kind, key, date)` over the recorded registry, `%now` and
+`today()` of the recorded clock, and `resolve()` among the item's resources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args
+
+import msgspec
+
+from gateway import fhirpath
+from gateway.errors import Misconfigured, finding
+from gateway.fhirpath import Environment, FhirPathError
+from gateway.formats import yaml
+from gateway.message import LANGUAGES, Context, Finding, ItemResult, Json, Severity
+from gateway.validate import references
+from gateway.validate.lineage import place_of
+from gateway.validate.references import Index
+from gateway.validate.run import Policy, Run
+
+if TYPE_CHECKING:
+    from gateway.validate.rulebook import Rules
+
+_KEYS: Final = frozenset({"code", "severity", "rule", "on", "when", "fhirpath", "at", "text", "mend"})
+_PLAIN: Final = re.compile(r"[A-Za-z][\w]*(?:\[\d+\])?(?:\.[A-Za-z]\w*(?:\[\d+\])?)*")
+Compiled = fhirpath.Compiled
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One entry, compiled."""
+
+    code: str
+    severity: Severity
+    rule: str
+    on: str
+    when: Compiled | None
+    test: Compiled
+    at: str
+    where: Compiled | None
+    text: Mapping[str, str]
+    mend: Mapping[str, str]
+
+
+class Checks:
+    """The checks of one programme."""
+
+    def __init__(self, checks: tuple[Check, ...], digest: str) -> None:
+        self.digest = digest
+        self.by_type: dict[str, list[Check]] = {}
+        for each in checks:
+            self.by_type.setdefault(each.on, []).append(each)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.by_type.values()))
+
+    def findings(self, rules: Rules, result: ItemResult, context: Context, index: Index) -> list[Finding]:
+        """Every check that fails on the item's resources, with the sender's place."""
+        found: list[Finding] = []
+        tables = lookup(context)
+        for resource in result.resources:
+            checks = self.by_type.get(str(resource.get("resourceType")), ())
+            if not checks:
+                continue
+            env = _environment(rules, resource, index, context, tables)
+            for check in checks:
+                said = _judge(check, resource, env)
+                if said is not None:
+                    place = place_of(said.location, resource, result.lineage)
+                    found.append(msgspec.structs.replace(said, place=place) if place is not None else said)
+        return found
+
+
+def _environment(
+    rules: Rules, resource: Json, index: Index, context: Context, tables: Callable[..., Any]
+) -> Environment:
+    run = Run(rules, resource, Policy())
+    run.index = index
+    return Environment(
+        resource=resource,
+        root_resource=resource,
+        now=context.now,
+        resolve=lambda reference: references.resolve(run, reference),
+        member_of=lambda value, url: _TRUTH[rules.terminology.member(url, None, value)] if type(value) is str else None,
+        lookup=tables,
+    )
+
+
+_TRUTH: Final[Mapping[str, bool | None]] = {"yes": True, "no": False, "cannot": None}
+
+
+def _judge(check: Check, resource: Json, env: Environment) -> Finding | None:
+    try:
+        if check.when is not None and check.when.boolean(resource, env) is not True:
+            return None
+        if check.test.boolean(resource, env) is True:
+            return None
+        location = _location(check, resource, env)
+    except FhirPathError:
+        return finding("GW-VAL-070", check=check.code)
+    return Finding(
+        code=check.code,
+        severity=check.severity,
+        location=location,
+        source=check.rule,
+        text=check.text,
+        mend=check.mend,
+        issue="business-rule",
+    )
+
+
+def _location(check: Check, resource: Json, env: Environment) -> str:
+    if check.where is None:
+        return f"{check.on}.{check.at}" if check.at else check.on
+    for node in check.where.nodes(resource, env):
+        fields = getattr(node, "fields", None)
+        way = None if fields is None else _way_to(fields, resource)
+        if way is not None:
+            return check.on + way
+    return check.on
+
+
+def _way_to(wanted: Any, value: Any) -> str | None:
+    """The path of an object inside another, found by identity."""
+    if value is wanted:
+        return ""
+    inner = value.items() if type(value) is dict else enumerate(value) if type(value) is list else ()
+    for name, each in inner:
+        if type(each) is dict or type(each) is list:
+            way = _way_to(wanted, each)
+            if way is not None:
+                return f".{name}{way}" if type(name) is str else f"[{name}]{way}"
+    return None
+
+
+def lookup(context: Context) -> Callable[..., Any]:
+    """`lookup(kind, key[, date])`: the data of the registry entry that is valid on the day, or nothing."""
+    today = context.now.date().isoformat()
+
+    def ask(kind: str, key: Any, day: Any = None) -> Any:
+        on = str(day or today)[:10]
+        for entry in context.registry.get(kind, {}).get(str(key), ()):
+            if (entry.valid_from or "") <= on <= (entry.valid_to or "9999"):
+                return entry.data
+        return None
+
+    return ask
+
+
+# --- reading -------------------------------------------------------------------
+
+
+def load(path: FilePath, rules: Rules) -> Checks:
+    """The checks of a file; a missing file is no checks. Every fault is `Misconfigured` with file and line."""
+    if not path.is_file():
+        return Checks((), "")
+    root = yaml.load(path)
+    if root.kind != "list":
+        _refuse(root, "a list of checks is expected")
+    checks = tuple(_read(node, rules) for node in root)
+    codes = [each.code for each in checks]
+    for node, code in zip(root, codes, strict=True):
+        if codes.count(code) > 1:
+            _refuse(node, f"the code {code} stands twice")
+    return Checks(checks, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _refuse(node: yaml.Node, detail: str) -> NoReturn:
+    raise Misconfigured(detail=f"{node.at}: {detail}")
+
+
+def _read(node: yaml.Node, rules: Rules) -> Check:
+    if node.kind != "mapping":
+        _refuse(node, "a check is a mapping")
+    for key, inner in node.items():
+        if key not in _KEYS:
+            _refuse(inner, f"a check has no {key!r}")
+    on = _text(node, "on")
+    if not rules.model.is_concrete_resource(on):
+        _refuse(node["on"], f"{on!r} is no resource type")
+    severity = _text(node, "severity")
+    if severity not in get_args(Severity):
+        _refuse(node["severity"], f"{severity!r} is no severity")
+    at = str(node["at"].value) if "at" in node else ""
+    at = at.removeprefix(on + ".")
+    return Check(
+        code=_text(node, "code"),
+        severity=severity,  # type: ignore[arg-type]  # one of its values, just looked at
+        rule=str(node["rule"].value) if "rule" in node else "",
+        on=on,
+        when=_expression(node, "when", on, rules) if "when" in node else None,
+        test=_required(node, on, rules),
+        at=at,
+        where=None if not at or _PLAIN.fullmatch(at) else _expression(node, "at", on, rules),
+        text=_four(node, "text"),
+        mend=_four(node, "mend"),
+    )
+
+
+def _text(node: yaml.Node, key: str) -> str:
+    inner = node.get(key)
+    if inner is None or not isinstance(inner.value, str) or not inner.value:
+        _refuse(inner or node, f"a check needs {key!r} as text")
+    return str(inner.value)
+
+
+def _required(node: yaml.Node, on: str, rules: Rules) -> Compiled:
+    _text(node, "fhirpath")
+    return _expression(node, "fhirpath", on, rules)
+
+
+def _expression(node: yaml.Node, key: str, on: str, rules: Rules) -> Compiled:
+    try:
+        return fhirpath.compile(str(node[key].value), rules.types, on)
+    except FhirPathError as error:
+        _refuse(node[key], f"{error.detail} (at {error.position})")
+
+
+def _four(node: yaml.Node, key: str) -> Mapping[str, str]:
+    inner = node.get(key)
+    value = inner.value if inner is not None else None
+    if not isinstance(value, dict) or any(not isinstance(value.get(language), str) for language in LANGUAGES):
+        _refuse(inner or node, f"a check needs {key!r} in {', '.join(LANGUAGES)}")
+    return {language: value[language] for language in LANGUAGES}

@@ -1,0 +1,137 @@
+"""One validation: what has been found, where we are, and what the rules may ask about the surroundings.
+
+A **path** is a linked tuple, cheap enough to make for every element; it is only spelled out when there is
+something to say. Rules never raise: they say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from gateway.errors import codes
+from gateway.message import Finding, Json, Severity
+
+if TYPE_CHECKING:
+    from gateway.validate.references import Index
+    from gateway.validate.rulebook import Rules
+
+MAX_FINDINGS: Final = 1000
+MAX_ARRAY: Final = 50_000
+MAX_DEPTH: Final = 100
+SHOWN: Final = 80
+
+
+Path = tuple[Any, str, int, str]
+"""The way up (a Path or None), the FHIRPath name, the index in a list (-1: not one), and the type key."""
+
+
+def location(path: Path | None) -> str:
+    """FHIRPath of the element: `Patient.contact[0].name`."""
+    parts: list[str] = []
+    while path is not None:
+        path, name, index, _ = path
+        parts.append(name if index < 0 else f"{name}[{index}]")
+    return ".".join(reversed(parts))
+
+
+def depth(path: Path | None) -> int:
+    """How many steps down we are."""
+    count = 0
+    while path is not None:
+        count += 1
+        path = path[0]
+    return count
+
+
+def shown(value: Any) -> str:
+    """A value as it may stand in a finding: short."""
+    text = value if isinstance(value, str) else type(value).__name__ if isinstance(value, dict | list) else str(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint wants where the specification leaves a choice."""
+
+    unknown_extension: Severity | None = "error"  # None: kept in silence; a modifier is always an error
+    unresolved: Severity | None = None  # a relative or absolute reference that nothing here resolves
+    unknown_profile: Severity = "error"  # of an asserted profile; in meta.profile it is a warning
+    narrative: Severity = "error"
+    best_practice: bool = True  # whether warnings such as dom-6 are said
+    undecided: bool = True  # whether "cannot decide" is said
+
+
+class TooMany(Exception):
+    """Enough was found: the rest is not looked for."""
+
+
+class Run:
+    """The state of one validation. `resource` is the nearest resource, `container` the one that contains it."""
+
+    __slots__ = ("busy", "container", "findings", "index", "policy", "probing", "resource", "root", "rules")
+
+    def __init__(self, rules: Rules, root: Json, policy: Policy) -> None:
+        self.rules = rules
+        self.policy = policy
+        self.root = root
+        self.resource = root
+        self.container: Json | None = None
+        self.index: Index | None = None
+        self.findings: list[Finding] = []
+        self.busy: set[tuple[int, str]] = set()
+        self.probing = 0
+
+    def say(
+        self,
+        code: str,
+        path: Path | None,
+        *,
+        severity: Severity | None = None,
+        source: str | None = None,
+        args: dict[str, str] | None = None,
+    ) -> None:
+        """Record a finding; severity is the table's unless a definition or the policy sets it."""
+        row = codes()[code]
+        found = Finding(
+            code=code,
+            severity=severity or row.severity,
+            location=location(path),
+            args=args or {},
+            source=source,
+            issue=row.issue,
+        )
+        self.findings.append(found)
+        if len(self.findings) >= MAX_FINDINGS:
+            raise TooMany
+
+    def probe(self, look: Callable[[], None]) -> list[Finding]:
+        """What `look` would say, without saying it."""
+        kept, self.findings = self.findings, []
+        self.probing += 1
+        try:
+            look()
+        except TooMany:
+            pass
+        finally:
+            said, self.findings = self.findings, kept
+            self.probing -= 1
+        return said
+
+    @contextmanager
+    def inside(self, resource: Json, contained: bool) -> Iterator[None]:
+        """While a resource inside the present one is looked at."""
+        before = self.resource, self.container
+        self.container = self.resource if contained else None
+        self.resource = resource
+        try:
+            yield
+        finally:
+            self.resource, self.container = before
+
+
+def errors(findings: list[Finding]) -> bool:
+    """Whether any of them is an error."""
+    return any(each.severity == "error" for each in findings)
