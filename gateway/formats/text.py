@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -156,3 +157,30 @@ def fold(text: str) -> str:
     spread = unicodedata.normalize("NFKD", text.translate(_FOLD))
     bare = "".join(c for c in spread if not unicodedata.combining(c)).translate(_FOLD)
     return " ".join(bare.casefold().split())
+
+
+# --- numbers that are meant as text ----------------------------------------
+
+_EXACT: Final = 10**15  # a spreadsheet keeps fifteen digits
+
+
+def as_text(value: str | Decimal | bool | int) -> str:
+    """A scalar as a person would write it: no exponent, `true` and `false` for booleans."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def damaged(value: str | Decimal | bool | int) -> bool:
+    """Whether a number has passed through a binary float and may have lost digits: never use it as an identifier.
+
+    True for numbers of more than fifteen digits, and for text in a spreadsheet's exponent form (1.23E+17).
+    """
+    if isinstance(value, str):
+        return _EXPONENT.fullmatch(value.strip()) is not None
+    return not isinstance(value, bool) and abs(value) >= _EXACT
+
+
+_EXPONENT: Final = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+?\d{1,3}")
