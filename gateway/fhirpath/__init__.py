@@ -9,7 +9,7 @@ Pure: no clock, no network, no tables but those of the `Environment`. Every eval
 """
 
 from gateway.fhirpath.datetimes import Temporal
-from gateway.fhirpath.engine import Compiled, compile, compiled, node
+from gateway.fhirpath.engine import Compiled, compile, node  # noqa: A004
 from gateway.fhirpath.environment import Environment
 from gateway.fhirpath.faults import FhirPathError
 from gateway.fhirpath.model import Element, StructureModel, TypeModel
@@ -28,7 +28,6 @@ __all__ = [
     "Temporal",
     "TypeModel",
     "compile",
-    "compiled",
     "node",
     "parse",
 ]

@@ -78,7 +78,7 @@ class Item(Term, frozen=True, kw_only=True):
 
 
 class Unary(Term, frozen=True, kw_only=True):
-    """`+x` or `-x`."""
+    """`+x` or `-x`; as an argument of sort() also `x asc` and `x desc`."""
 
     operator: str
     operand: Term

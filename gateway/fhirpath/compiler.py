@@ -6,7 +6,7 @@ answers it as a condition without building the collection. Constant parts are co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Final, NoReturn, cast
 
 from gateway.fhirpath import ast, operators, paths
@@ -16,7 +16,7 @@ from gateway.fhirpath.library import FUNCTIONS
 from gateway.fhirpath.nodes import Kinds, Node
 from gateway.fhirpath.operators import OPERATORS
 from gateway.fhirpath.running import Code, Context, Items, Run, Truth, condition, constant, from_truth, one, to_items
-from gateway.fhirpath.types import type_test
+from gateway.fhirpath.typetests import type_test
 
 _URLS: Final = {
     "ucum": "http://unitsofmeasure.org",
@@ -33,9 +33,10 @@ _ASKING: Final = frozenset(
 class Compiler:
     """Compiles the terms of one expression."""
 
-    def __init__(self, text: str, kinds: Kinds) -> None:
+    def __init__(self, text: str, kinds: Kinds, certain: Container[int] = ()) -> None:
         self.text = text
         self.kinds = kinds
+        self.certain = certain  # places of casts that follow the normative rule, see shapes.py
 
     def fail(self, term: ast.Term, detail: str) -> NoReturn:
         """Refuse the expression at this term."""

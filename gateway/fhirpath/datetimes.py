@@ -6,7 +6,7 @@ the precision, or a timezone that only one side has, leaves it open.
 
 from __future__ import annotations
 
-import datetime as clock
+import datetime as dt
 import re
 from calendar import monthrange
 from decimal import Decimal
@@ -85,9 +85,8 @@ def _zone(text: str | None) -> int | None:
     return -minutes if text[0] == "-" else minutes
 
 
-def _check(year: int | None, month: int | None, day: int | None) -> None:
-    if year is not None:
-        clock.date(year, month or 1, day or 1)
+def _check(year: int, month: int = 1, day: int = 1) -> None:
+    dt.date(year, month, day)
 
 
 def parse(text: str, kind: Kind) -> Temporal | None:
@@ -99,12 +98,10 @@ def parse(text: str, kind: Kind) -> Temporal | None:
     names = ("h", "mi") if kind == "Time" else ("y", "mo", "d", "h", "mi")
     parts = tuple(int(found[name]) for name in names if found.get(name) is not None)
     second = Decimal(found["s"]) if found.get("s") else None
-    hour, minute = (parts[-2:] + (0, 0))[:2] if kind == "Time" else (parts[3:5] + (0, 0))[:2]
-    if kind == "Time":
-        hour, minute = (parts + (0,))[:2]
+    hour, minute = (*(parts if kind == "Time" else parts[3:]), 0, 0)[:2]
     try:
         if kind != "Time":
-            _check(*(parts[:3] + (None, None))[:3])
+            _check(*parts[:3])
         zone = _zone(found.get("z"))
     except ValueError:
         return None
@@ -120,7 +117,7 @@ def literal(text: str) -> Temporal | None:
     return parse(text, "DateTime" if "T" in text else "Date")
 
 
-def of_instant(instant: clock.datetime) -> Temporal:
+def of_instant(instant: dt.datetime) -> Temporal:
     """The DateTime of an aware instant, in its own timezone, with milliseconds."""
     offset = instant.utcoffset()
     zone = int(offset.total_seconds() // 60) if offset is not None else None
@@ -164,7 +161,7 @@ def _by_second(left: Temporal, right: Temporal) -> int | None:
 def minutes(value: Temporal) -> int:
     """Minutes since year 1 in the value's own clock; unknown parts count as their first."""
     year, month, day, hour, minute = value.parts + (1, 1, 1, 0, 0)[len(value.parts) :]
-    return clock.date(year, month, day).toordinal() * _MINUTES_A_DAY + hour * 60 + minute
+    return dt.date(year, month, day).toordinal() * _MINUTES_A_DAY + hour * 60 + minute
 
 
 def _by_minute(left: Temporal, right: Temporal) -> int | None:
@@ -282,11 +279,11 @@ def _milliseconds(second: Decimal, *, first: bool) -> Decimal:
 
 _MONTHS: Final = {"year": 12, "month": 1}
 _SECONDS: Final = {
-    "week": 604_800,
-    "day": 86_400,
-    "hour": 3_600,
-    "minute": 60,
-    "second": 1,
+    "week": Decimal(604_800),
+    "day": Decimal(86_400),
+    "hour": Decimal(3_600),
+    "minute": Decimal(60),
+    "second": Decimal(1),
     "millisecond": Decimal("0.001"),
 }
 
@@ -314,10 +311,10 @@ def add(value: Temporal, amount: Decimal, unit: str) -> Temporal | None:
 def _add_months(value: Temporal, count: int) -> Temporal:
     if len(value.parts) == 1:
         year = value.parts[0] + int(count / 12)
-        clock.date(year, 1, 1)
+        dt.date(year, 1, 1)
         return Temporal(value.kind, (year,))
     year, month = divmod(value.parts[0] * 12 + value.parts[1] - 1 + count, 12)
-    clock.date(year, month + 1, 1)
+    dt.date(year, month + 1, 1)
     rest = value.parts[2:]
     if rest:
         rest = (min(rest[0], monthrange(year, month + 1)[1]), *rest[1:])
@@ -331,7 +328,7 @@ def _add_seconds(value: Temporal, seconds: Decimal) -> Temporal:
     if len(value.parts) == 2:
         return _add_months(value, int(days / 30))
     if len(value.parts) == 3:
-        moved = clock.date.fromordinal(clock.date(*value.parts).toordinal() + days)
+        moved = dt.date.fromordinal(dt.date(*value.parts).toordinal() + days)
         return Temporal(value.kind, (moved.year, moved.month, moved.day))
     grain = 60 if len(value.parts) == 5 else 3_600
     if value.second is None:
@@ -340,7 +337,7 @@ def _add_seconds(value: Temporal, seconds: Decimal) -> Temporal:
         whole, second = divmod(value.second + seconds, 60)
         total, second = _floor(minutes(value), whole, second)
     ordinal, minute = divmod(total, _MINUTES_A_DAY)
-    day = clock.date.fromordinal(ordinal)
+    day = dt.date.fromordinal(ordinal)
     parts = (day.year, day.month, day.day, minute // 60, minute % 60)[: len(value.parts)]
     return Temporal(value.kind, parts, second, value.zone)
 
@@ -352,7 +349,7 @@ def _floor(base: int, whole: Decimal, second: Decimal) -> tuple[int, Decimal]:
 
 
 def _add_time(value: Temporal, seconds: Decimal) -> Temporal:
-    hour, minute = (value.parts + (0,))[:2]
+    hour, minute = (*value.parts, 0)[:2]
     total = Decimal(hour * 3_600 + minute * 60) + (value.second or _ZERO) + seconds
     total %= 86_400
     if total < 0:

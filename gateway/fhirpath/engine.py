@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 from gateway.fhirpath import ast
@@ -13,6 +12,7 @@ from gateway.fhirpath.model import TypeModel
 from gateway.fhirpath.nodes import Kinds, Node, kinds_of
 from gateway.fhirpath.parser import parse
 from gateway.fhirpath.running import Context, Items, condition, to_json
+from gateway.fhirpath.shapes import UNKNOWN, Shape, Typing
 
 
 class Compiled:
@@ -24,13 +24,15 @@ class Compiled:
 
     __slots__ = ("_kind", "_kinds", "_run", "_truth", "text", "tree", "type_name")
 
-    def __init__(self, text: str, tree: ast.Term, kinds: Kinds, type_name: str | None) -> None:
+    def __init__(self, text: str, tree: ast.Term, kinds: Kinds, type_name: str | None, *, strict: bool = False) -> None:
         self.text = text
         self.tree = tree
         self.type_name = type_name
         self._kinds = kinds
         self._kind = None if type_name is None else kinds.of(type_name)
-        code = Compiler(text, kinds).code(tree)
+        shapes = Typing(text, kinds, strict=strict)
+        shapes.shape(tree, UNKNOWN if type_name is None else Shape(frozenset({type_name}), many=False))
+        code = Compiler(text, kinds, shapes.certain).code(tree)
         self._run = code.run
         self._truth = condition(code)
 
@@ -63,7 +65,7 @@ class Compiled:
 
     def _focus(self, focus: Any) -> Node:
         if focus.__class__ is Node:
-            return focus  # type: ignore[no-any-return]
+            return focus
         kind = self._kind
         if kind is None or (kind.dynamic and focus.__class__ is dict):
             kind = self._kinds.guess(focus)
@@ -73,14 +75,17 @@ class Compiled:
         return FhirPathError(fault.code, self.text, fault.at or 0, fault.detail)
 
 
-def compile(expression: str, model: TypeModel | None = None, type_name: str | None = None) -> Compiled:
+def compile(
+    expression: str, model: TypeModel | None = None, type_name: str | None = None, *, strict: bool = False
+) -> Compiled:
     """Compile an expression for a focus of that type; without a type the focus's `resourceType` decides.
 
     Without a model elements are found by their JSON names (`value` finds `valueQuantity`), and every type name is
-    accepted. Raises `FhirPathError` with the position for what cannot be read or has no meaning.
+    accepted. `strict` also refuses elements that the types do not have. Raises `FhirPathError` with the position
+    for what cannot be read or has no meaning.
     """
     try:
-        return Compiled(expression, parse(expression), kinds_of(model), type_name)
+        return Compiled(expression, parse(expression), kinds_of(model), type_name, strict=strict)
     except RecursionError:
         raise FhirPathError(LIMIT, expression[:2_000], 0, "the expression nests too deeply") from None
 
@@ -90,9 +95,3 @@ def node(
 ) -> Node:
     """JSON as a typed focus: its type, and for a primitive the object that stands beside it under `_name`."""
     return kinds_of(model).node(value, type_name, sibling)
-
-
-@lru_cache(maxsize=4_096)
-def compiled(expression: str, model: TypeModel | None = None, type_name: str | None = None) -> Compiled:
-    """`compile`, remembered."""
-    return compile(expression, model, type_name)

@@ -34,7 +34,7 @@ class FhirPathError(Misconfigured):
         return f"{self.code} at {self.position} of {self.expression!r}: {self.detail}"
 
 
-class Fault(Exception):  # noqa: N818 - it is not an error yet: the expression and the place are added on the way out
+class Fault(Exception):
     """Raised inside an evaluation; leaves the package as `FhirPathError` with expression and position."""
 
     def __init__(self, detail: str, at: int | None = None, code: str = EVALUATION) -> None:

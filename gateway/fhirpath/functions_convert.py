@@ -24,6 +24,7 @@ Convert = Callable[[Any], Any]
 
 
 def to_boolean(value: Any) -> bool | None:
+    """True, yes, 1 and their like; None for what is neither."""
     match value:
         case bool():
             return value
@@ -37,6 +38,7 @@ def to_boolean(value: Any) -> bool | None:
 
 
 def to_integer(value: Any) -> int | None:
+    """A whole number in the range of Integer, or None."""
     match value:
         case bool():
             return int(value)
@@ -50,6 +52,7 @@ def to_integer(value: Any) -> int | None:
 
 
 def to_long(value: Any) -> int | None:
+    """A whole number of up to 19 digits, or None."""
     match value:
         case bool() | int():
             return int(value)
@@ -60,6 +63,7 @@ def to_long(value: Any) -> int | None:
 
 
 def to_decimal(value: Any) -> Decimal | None:
+    """A number, or None."""
     match value:
         case bool() | int() | Decimal():
             return Decimal(value)
@@ -70,6 +74,7 @@ def to_decimal(value: Any) -> Decimal | None:
 
 
 def to_date(value: Any) -> Temporal | None:
+    """The date part, or None."""
     match value:
         case Temporal(kind="Date"):
             return value
@@ -83,6 +88,7 @@ def to_date(value: Any) -> Temporal | None:
 
 
 def to_datetime(value: Any) -> Temporal | None:
+    """A date and time, or None."""
     match value:
         case Temporal(kind="DateTime"):
             return value
@@ -95,6 +101,7 @@ def to_datetime(value: Any) -> Temporal | None:
 
 
 def to_time(value: Any) -> Temporal | None:
+    """A time, or None."""
     match value:
         case Temporal(kind="Time"):
             return value
@@ -105,6 +112,7 @@ def to_time(value: Any) -> Temporal | None:
 
 
 def to_quantity(value: Any) -> Quantity | None:
+    """A quantity; a bare number has unit 1; or None."""
     match value:
         case Quantity():
             return value

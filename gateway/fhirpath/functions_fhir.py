@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.fhirpath import ast, datetimes, types
+from gateway.fhirpath import ast, datetimes, typetests
 from gateway.fhirpath.datetimes import Temporal
 from gateway.fhirpath.faults import Fault
 from gateway.fhirpath.nodes import Node, member
@@ -28,6 +28,10 @@ def _extension(items: Items, ctx: Context, url: Items) -> Items:
             member(item, "extension", found)
             out.extend(one for one in found if one.fields is not None and one.fields.get("url") == wanted)
     return out
+
+
+def _has_extension(items: Items, ctx: Context, url: Items) -> Items:
+    return [bool(_extension(items, ctx, url))]
 
 
 def _has_value(items: Items, ctx: Context) -> Items:
@@ -143,7 +147,7 @@ def _resource_key(items: Items, ctx: Context) -> Items:
 
 def _reference_key(compiler: Compiler, term: ast.Call) -> Code:
     source = compiler.code(term.source).run
-    wanted = types.specifier(compiler, term).name if term.arguments else None
+    wanted = typetests.specifier(compiler, term).name if term.arguments else None
 
     def run(this: Items, ctx: Context) -> Items:
         out: Items = []
@@ -184,7 +188,7 @@ def _temporal(items: Items, kinds: tuple[str, ...]) -> Temporal | None:
     if value is None:
         return None
     if value.__class__ is Temporal and value.kind in kinds:
-        return value  # type: ignore[no-any-return]
+        return value
     raise Fault(f"{type_text(items[0])} has no such part")
 
 
@@ -232,6 +236,7 @@ def _time_of(items: Items, ctx: Context) -> Items:
 
 FUNCTIONS: Final[dict[str, Function]] = {
     "extension": with_arguments(_extension),
+    "hasExtension": with_arguments(_has_extension),  # used by a published R4 search parameter
     "hasValue": on_input(_has_value),
     "getValue": on_input(_get_value),
     "resolve": on_input(_resolve),
@@ -260,8 +265,8 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "timezoneOffsetOf": on_input(_zone),
     "dateOf": on_input(_date_of),
     "timeOf": on_input(_time_of),
-    "is": Function(1, 1, types.call_is),
-    "as": Function(1, 1, types.call_as),
-    "ofType": Function(1, 1, types.call_of_type),
-    "type": Function(0, 0, types.call_type),
+    "is": Function(1, 1, typetests.call_is),
+    "as": Function(1, 1, typetests.call_as),
+    "ofType": Function(1, 1, typetests.call_of_type),
+    "type": Function(0, 0, typetests.call_type),
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cmp_to_key
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.fhirpath import ast, paths, values
 from gateway.fhirpath.faults import MEANING, Fault
@@ -72,7 +73,7 @@ def _any(compiler: Compiler, source: ast.Term, criterion: ast.Term) -> Truth:
         ctx.budget -= len(items)
         if ctx.budget < 0:
             ctx.spend(0)
-        for item in items:
+        for item in items:  # noqa: SIM110 - a generator would cost more than the criterion
             if matches([item], ctx) is True:
                 return True
         return False
@@ -245,32 +246,32 @@ _TAKEN: Final = frozenset({"context", "resource", "rootResource", "ucum", "sct",
 
 def _sort(compiler: Compiler, term: ast.Call) -> Code:
     source = compiler.code(term.source).run
-    keys = [_sort_key(compiler, argument) for argument in term.arguments] or [(lambda this, ctx: this, 1)]
+    keys: list[tuple[Run, int]] = [_sort_key(compiler, argument) for argument in term.arguments]
+    keys = keys or [(lambda this, ctx: this, 1)]
 
     def run(this: Items, ctx: Context) -> Items:
         items = source(this, ctx)
         ctx.spend(len(items) * len(keys))
         rows = [([single(key([item], ctx), "a sort key") for key, _ in keys], item) for item in items]
         signs = [sign for _, sign in keys]
-        rows.sort(key=cmp_to_key(lambda a, b: _order(a[0], b[0], signs)))
+        by_keys: Callable[[Items], Any] = cmp_to_key(lambda a, b: _order(a, b, signs))
+        rows.sort(key=lambda row: by_keys(row[0]))
         return [item for _, item in rows]
 
     return Code(run)
 
 
 def _sort_key(compiler: Compiler, term: ast.Term) -> tuple[Run, int]:
-    """A key; a minus before it means descending, also for strings."""
-    if isinstance(term, ast.Unary) and term.operator == "-":
-        return compiler.run(term.operand), -1
+    """A key; `desc` after it or a minus before it means descending, also for strings."""
+    if isinstance(term, ast.Unary) and term.operator in ("-", "asc", "desc"):
+        return compiler.run(term.operand), 1 if term.operator == "asc" else -1
     return compiler.run(term), 1
 
 
 def _order(left: Items, right: Items, signs: list[int]) -> int:
     for a, b, sign in zip(left, right, signs, strict=True):
-        if a is None or b is None:
-            order = (b is None) - (a is None) if (a is None) != (b is None) else 0
-            order = -order  # empty stands before everything, in either direction
-        else:
+        order = (a is not None) - (b is not None)  # empty stands before everything, in either direction
+        if a is not None and b is not None:
             order = (values.compare(a, b) or 0) * sign
         if order:
             return order

@@ -168,7 +168,7 @@ def _bound_number(value: Decimal, digits: int | None, *, lowest: bool) -> Decima
         found = size.quantize(Decimal(1).scaleb(-wanted), rounding, NUMBERS)
     except DecimalException:
         return None
-    return -found if negative else found
+    return found.copy_negate() if negative else found
 
 
 def _precision(items: Items, ctx: Context) -> Items:

@@ -195,7 +195,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "matchesFull": on_text(_matches_full, 1),
     "replaceMatches": on_text(_replace_matches, 2),
     "length": on_text(len),
-    "toChars": on_text(lambda value: list(value)),
+    "toChars": on_text(list),
     "trim": on_text(str.strip),
     "split": on_text(_split, 1),
     "join": with_arguments(_join, 0, 1),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from decimal import Decimal
 from functools import lru_cache
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -165,9 +165,13 @@ class Kinds:
 
 
 @lru_cache(maxsize=8)
+def _kinds_of(model: Hashable) -> Kinds:
+    return Kinds(cast("TypeModel | None", model))
+
+
 def kinds_of(model: TypeModel | None) -> Kinds:
     """The kinds of a model. A few models are kept, so that reloaded ones do not pile up."""
-    return Kinds(model)
+    return _kinds_of(cast("Hashable", model))
 
 
 def wrap(value: Any, kind: Kind) -> Node:
@@ -198,9 +202,7 @@ def take(step: Step, fields: dict[str, Any], out: list[Any]) -> None:
     if shadow is None:
         if value.__class__ is list:
             kind = step.kind
-            for one in value:
-                if one is not None:
-                    out.append(wrap(one, kind))
+            out.extend([wrap(one, kind) for one in value if one is not None])
         elif value is not None:
             out.append(wrap(value, step.kind))
     elif value.__class__ is not list and shadow not in fields:
@@ -237,9 +239,8 @@ def take_guessed(fields: dict[str, Any], key: str, kinds: Kinds, out: list[Any])
     value, shadow = fields.get(key), fields.get(f"_{key}")
     sample = next((one for one in value if one is not None), None) if value.__class__ is list else value
     if sample.__class__ is dict:
-        for one in value if value.__class__ is list else (value,):
-            if one is not None:
-                out.append(wrap(one, kinds.guess(one)))
+        values = value if value.__class__ is list else (value,)
+        out.extend([wrap(one, kinds.guess(one)) for one in values if one is not None])
     elif value is not None or shadow is not None:
         _primitives(value, shadow, kinds.guess(sample), out)
 

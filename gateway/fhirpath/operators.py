@@ -11,7 +11,7 @@ from gateway.fhirpath.datetimes import Temporal
 from gateway.fhirpath.faults import Fault
 from gateway.fhirpath.quantities import NUMBERS, Quantity
 from gateway.fhirpath.running import Items, bounded, one, single
-from gateway.fhirpath.values import as_text, type_text
+from gateway.fhirpath.values import type_text
 
 INTEGER_MIN: Final = -(2**31)
 INTEGER_MAX: Final = 2**31 - 1
@@ -30,19 +30,23 @@ def whole(value: int) -> Items:
 
 
 def equals(left: Items, right: Items) -> Items:
+    """`=`."""
     return answer(values.all_equal(left, right))
 
 
 def differs(left: Items, right: Items) -> Items:
+    """`!=`."""
     same = values.all_equal(left, right)
     return [] if same is None else [not same]
 
 
 def equivalent(left: Items, right: Items) -> Items:
+    """`~`."""
     return [values.all_equivalent(left, right)]
 
 
 def not_equivalent(left: Items, right: Items) -> Items:
+    """`!~`."""
     return [not values.all_equivalent(left, right)]
 
 
@@ -58,10 +62,12 @@ def _ordered(accept: Callable[[int], bool]) -> Operator:
 
 
 def union(left: Items, right: Items) -> Items:
+    """`|`."""
     return values.distinct(left + right)
 
 
 def is_in(left: Items, right: Items) -> Items:
+    """`in`."""
     item = single(left, "the left side")
     if item is None:
         return []
@@ -69,10 +75,12 @@ def is_in(left: Items, right: Items) -> Items:
 
 
 def contains(left: Items, right: Items) -> Items:
+    """`contains`."""
     return is_in(right, left)
 
 
 def concatenate(left: Items, right: Items) -> Items:
+    """`&`: empty counts as the empty string."""
     return [bounded(_string(left, "the left side") + _string(right, "the right side"))]
 
 
@@ -109,6 +117,7 @@ def _refuse(sign: str, left: Items, right: Items) -> Fault:
 
 
 def plus(left: Items, right: Items) -> Items:
+    """`+`."""
     pair = _pair(left, right)
     if pair is None:
         return []
@@ -126,6 +135,7 @@ def plus(left: Items, right: Items) -> Items:
 
 
 def minus(left: Items, right: Items) -> Items:
+    """`-`."""
     pair = _pair(left, right)
     if pair is None:
         return []
@@ -161,6 +171,7 @@ def _move(moment: Temporal, amount: Quantity, sign: int) -> Items:
 
 
 def times(left: Items, right: Items) -> Items:
+    """`*`."""
     pair = _pair(left, right)
     if pair is None:
         return []
@@ -174,6 +185,7 @@ def times(left: Items, right: Items) -> Items:
 
 
 def divided(left: Items, right: Items) -> Items:
+    """`/`."""
     pair = _pair(left, right)
     if pair is None:
         return []
@@ -185,6 +197,7 @@ def divided(left: Items, right: Items) -> Items:
 
 
 def div(left: Items, right: Items) -> Items:
+    """`div`: cut towards zero."""
     pair = _numbers("div", left, right)
     if pair is None or pair[1] == 0:
         return []
@@ -193,6 +206,7 @@ def div(left: Items, right: Items) -> Items:
 
 
 def mod(left: Items, right: Items) -> Items:
+    """`mod`: the rest of `div`."""
     pair = _numbers("mod", left, right)
     if pair is None or pair[1] == 0 or not _fits(*pair):
         return []

@@ -83,11 +83,10 @@ class _Parser:
         return depth
 
     def whole(self) -> ast.Term:
-        if self.token.kind == "end":
+        if len(self.tokens) == 1:
             self.fail("the expression is empty")
         term = self.expression(0)
-        if self.token.kind != "end":
-            self.unexpected()
+        self.expect("end", "")
         return term
 
     def expression(self, binding: int) -> ast.Term:
@@ -160,7 +159,7 @@ class _Parser:
             self.expect("symbol", "}")
             return ast.Nothing(at=opened.at)
         self.place -= 1
-        self.unexpected()
+        return self.unexpected()
 
     def constant(self, token: Token) -> ast.Term:
         if token.kind == "external":
@@ -195,7 +194,7 @@ class _Parser:
         if not self.at_symbol("("):
             depth = self.grown(token.at, source)
             return ast.Member(at=token.at, depth=depth, source=source, name=token.text)
-        arguments = self.arguments()
+        arguments = self.arguments(sorting=token.text == "sort")
         depth = self.grown(token.at, source, *arguments)
         return ast.Call(at=token.at, depth=depth, source=source, name=token.text, arguments=arguments)
 
@@ -206,16 +205,23 @@ class _Parser:
             return ast.This(at=token.at)
         return ast.Index(at=token.at) if token.text == "index" else ast.Total(at=token.at)
 
-    def arguments(self) -> tuple[ast.Term, ...]:
+    def arguments(self, *, sorting: bool) -> tuple[ast.Term, ...]:
         self.expect("symbol", "(")
         found: list[ast.Term] = []
         if not self.at_symbol(")"):
-            found.append(self.expression(0))
+            found.append(self.argument(sorting=sorting))
             while self.at_symbol(","):
                 self.take()
-                found.append(self.expression(0))
+                found.append(self.argument(sorting=sorting))
         self.expect("symbol", ")")
         return tuple(found)
+
+    def argument(self, *, sorting: bool) -> ast.Term:
+        term = self.expression(0)
+        if sorting and self.token.kind == "name" and self.token.text in ("asc", "desc"):
+            word = self.take()
+            return ast.Unary(at=word.at, depth=self.grown(word.at, term), operator=word.text, operand=term)
+        return term
 
     def type_specifier(self) -> ast.TypeName:
         first = self.identifier()

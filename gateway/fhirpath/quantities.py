@@ -104,13 +104,20 @@ def compare(left: Quantity, right: Quantity) -> int | None:
 
 
 def equivalent(left: Quantity, right: Quantity) -> bool:
-    """Equal up to the precision of the less precise; calendar and definite units count as the same."""
+    """Equal at the precision of the less precise; calendar and definite units count as the same."""
     if left.unit == right.unit:
         return close(left.value, right.value)
     mine, other = canonical(left), canonical(right)
     if mine is None or other is None or mine[1] != other[1]:
         return False
-    return mine[0] == other[0]
+    step = max(_step(left), _step(right))
+    return round(mine[0] / step) == round(other[0] / step)
+
+
+def _step(amount: Quantity) -> Fraction:
+    """The last written digit in base units."""
+    unit = _unit(amount)
+    return (unit.factor if unit else 1) * Fraction(1, 10 ** min(decimals(amount.value), 100))
 
 
 def close(left: Decimal, right: Decimal) -> bool:

@@ -112,7 +112,7 @@ def text(items: Items, what: str = "the input") -> str | None:
         return None
     value = one(items, what)
     if value.__class__ is str or value is None:
-        return value  # type: ignore[no-any-return]
+        return value
     raise Fault(f"{what} must be a string, not {type_text(items[0])}")
 
 
@@ -122,7 +122,7 @@ def integer(items: Items, what: str = "the argument") -> int | None:
         return None
     value = one(items, what)
     if value is None or value.__class__ is int:
-        return value  # type: ignore[no-any-return]
+        return value
     raise Fault(f"{what} must be an integer, not {type_text(items[0])}")
 
 
@@ -132,7 +132,7 @@ def number(items: Items, what: str = "the input") -> int | Decimal | Quantity | 
         return None
     value = one(items, what)
     if value is None or value.__class__ in (int, Decimal, Quantity):
-        return value  # type: ignore[no-any-return]
+        return value
     raise Fault(f"{what} must be a number, not {type_text(items[0])}")
 
 

@@ -35,8 +35,9 @@ _PREFIXES: Final = {
 # Base units (mole kept as a dimension of its own), and arbitrary units, which only compare with themselves.
 _BASE: Final = ("m", "g", "s", "K", "C", "cd", "rad", "mol")
 _ARBITRARY: Final = (
-    "[iU]", "[IU]", "[arb'U]", "[USP'U]", "[CFU]", "[PFU]", "[GPL'U]", "[MPL'U]", "[APL'U]", "[AU]", "[BAU]", "[EID_50]",
-    "[TCID_50]", "[CCID_50]", "[D'ag'U]", "[Lf]", "[FFU]", "[pH]", "[HPF]", "[LPF]", "eq", "osm", "B", "Np", "bit",
+    "[iU]", "[IU]", "[arb'U]", "[USP'U]", "[CFU]", "[PFU]", "[GPL'U]", "[MPL'U]", "[APL'U]", "[AU]", "[BAU]",
+    "[EID_50]", "[TCID_50]", "[CCID_50]", "[D'ag'U]", "[Lf]", "[FFU]", "[pH]", "[HPF]", "[LPF]", "eq", "osm", "B",
+    "Np", "bit",
 )  # fmt: skip
 
 # code: (factor, unit expression that it stands for)

@@ -9,7 +9,7 @@ from gateway.fhirpath import ast
 from gateway.fhirpath.faults import Fault
 from gateway.fhirpath.nodes import Node
 from gateway.fhirpath.paths import TypeInfo
-from gateway.fhirpath.running import Code, Context, Items, from_truth, single
+from gateway.fhirpath.running import Code, Context, Items, Run, from_truth, single
 from gateway.fhirpath.values import system_name
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def specifier(compiler: Compiler, term: ast.Call) -> ast.TypeName:
 def known(compiler: Compiler, term: ast.Term, named: ast.TypeName) -> ast.TypeName:
     """The same name, if there is such a type."""
     ok = {
-        "System": named.name in SYSTEM,
+        # `is(System.Patient)` is a question with an answer: no
+        "System": named.name in SYSTEM or term_asks(term),
         "FHIR": compiler.kinds.knows(named.name),
         None: named.name in SYSTEM or compiler.kinds.knows(named.name),
     }
@@ -42,7 +43,14 @@ def known(compiler: Compiler, term: ast.Term, named: ast.TypeName) -> ast.TypeNa
     return named
 
 
-def test(named: ast.TypeName, *, exact_primitives: bool = False, lenient: bool = False) -> Test:
+def term_asks(term: ast.Term) -> bool:
+    """Whether the term only asks for the type."""
+    return (isinstance(term, ast.Call) and term.name == "is") or (
+        isinstance(term, ast.TypeTest) and term.operator == "is"
+    )
+
+
+def is_of(named: ast.TypeName, *, exact_primitives: bool = False, lenient: bool = False) -> Test:
     """Whether an item has the type.
 
     `exact_primitives`: a code is no string (as the official suite has it for `ofType`). `lenient`: an unqualified
@@ -73,11 +81,15 @@ def type_test(compiler: Compiler, term: ast.TypeTest) -> Code:
     named = known(compiler, term, term.type)
     operand = compiler.code(term.operand).run
     if term.operator == "is":
-        return _is(operand, test(named, lenient=True), term.at)
-    return cast_all(operand, test(named))
+        return _is(operand, is_of(named, lenient=True), term.at)
+    return _cast(compiler, term, operand, is_of(named))
 
 
-def _is(operand: Callable[[Items, Context], Items], has_type: Test, at: int) -> Code:
+def _cast(compiler: Compiler, term: ast.Term, operand: Run, has_type: Test) -> Code:
+    return (cast_one if term.at in compiler.certain else cast_all)(operand, has_type)
+
+
+def _is(operand: Run, has_type: Test, at: int) -> Code:
     def truth(this: Items, ctx: Context) -> bool | None:
         items = operand(this, ctx)
         if len(items) > 1:
@@ -87,7 +99,7 @@ def _is(operand: Callable[[Items, Context], Items], has_type: Test, at: int) -> 
     return from_truth(truth)
 
 
-def cast_all(operand: Callable[[Items, Context], Items], has_type: Test) -> Code:
+def cast_all(operand: Run, has_type: Test) -> Code:
     """R4's lenient reading of `as`: it filters, also where there are several items."""
 
     def run(this: Items, ctx: Context) -> Items:
@@ -96,7 +108,7 @@ def cast_all(operand: Callable[[Items, Context], Items], has_type: Test) -> Code
     return Code(run)
 
 
-def cast_one(operand: Callable[[Items, Context], Items], has_type: Test) -> Code:
+def cast_one(operand: Run, has_type: Test) -> Code:
     """The normative reading of `as`: several items are a fault."""
 
     def run(this: Items, ctx: Context) -> Items:
@@ -111,17 +123,17 @@ def cast_one(operand: Callable[[Items, Context], Items], has_type: Test) -> Code
 
 def call_is(compiler: Compiler, term: ast.Call) -> Code:
     """`is(Type)`."""
-    return _is(compiler.code(term.source).run, test(specifier(compiler, term)), term.at)
+    return _is(compiler.code(term.source).run, is_of(specifier(compiler, term)), term.at)
 
 
 def call_as(compiler: Compiler, term: ast.Call) -> Code:
     """`as(Type)`."""
-    return cast_all(compiler.code(term.source).run, test(specifier(compiler, term)))
+    return _cast(compiler, term, compiler.code(term.source).run, is_of(specifier(compiler, term)))
 
 
 def call_of_type(compiler: Compiler, term: ast.Call) -> Code:
     """`ofType(Type)`."""
-    return cast_all(compiler.code(term.source).run, test(specifier(compiler, term), exact_primitives=True))
+    return cast_all(compiler.code(term.source).run, is_of(specifier(compiler, term), exact_primitives=True))
 
 
 def call_type(compiler: Compiler, term: ast.Call) -> Code:
