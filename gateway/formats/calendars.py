@@ -10,15 +10,17 @@ import re
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from typing import Final, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from persiantools.jdatetime import JalaliDate
+from persiantools import jdatetime
 
 from gateway.errors import Misconfigured
 from gateway.formats.problem import Problem
 from gateway.formats.text import digits
+
+_Jalali: Any = jdatetime.JalaliDate  # untyped: fenced here
 
 Calendar = Literal["gregorian", "jalali"]
 Order = Literal["ymd", "dmy", "mdy"]
@@ -103,23 +105,23 @@ def _gregorian(text: str, year: int, month: int | None, day: int | None) -> Day 
 
 def _jalali(text: str, year: int, month: int | None, day: int | None) -> Day | Problem:
     if month is None:
-        last = JalaliDate.days_in_month(12, year)
-        return Day(JalaliDate(year, 1, 1).to_gregorian(), JalaliDate(year, 12, last).to_gregorian(), "")
+        end = _Jalali(year, 12, _Jalali.days_in_month(12, year))
+        return Day(_Jalali(year, 1, 1).to_gregorian(), end.to_gregorian(), "")
     if not 1 <= month <= 12:
         return _impossible(text, f"month {month}")
-    length = JalaliDate.days_in_month(month, year)
+    length = _Jalali.days_in_month(month, year)
     if day is None:
-        first, last = JalaliDate(year, month, 1), JalaliDate(year, month, length)
+        first, last = _Jalali(year, month, 1), _Jalali(year, month, length)
         return Day(first.to_gregorian(), last.to_gregorian(), "")
     if not 1 <= day <= length:
         return _impossible(text, f"day {day} of a month with {length}")
-    made: date = JalaliDate(year, month, day).to_gregorian()
+    made: date = _Jalali(year, month, day).to_gregorian()
     return Day(made, made, made.isoformat())
 
 
 def to_jalali(day: date) -> tuple[int, int, int]:
     """(year, month, day) of the Jalali calendar."""
-    made = JalaliDate.to_jalali(day.year, day.month, day.day)
+    made = _Jalali.to_jalali(day.year, day.month, day.day)
     return made.year, made.month, made.day
 
 
@@ -133,8 +135,8 @@ def jalali_quarter(day: date) -> Day:
     """The Jalali quarter that the day is in, as its first and last Gregorian day."""
     year, month, _ = to_jalali(day)
     start = (month - 1) // 3 * 3 + 1
-    end = JalaliDate(year, start + 2, JalaliDate.days_in_month(start + 2, year))
-    return Day(JalaliDate(year, start, 1).to_gregorian(), end.to_gregorian(), "")
+    end = _Jalali(year, start + 2, _Jalali.days_in_month(start + 2, year))
+    return Day(_Jalali(year, start, 1).to_gregorian(), end.to_gregorian(), "")
 
 
 # --- stamps ----------------------------------------
@@ -173,7 +175,9 @@ def stamp(text: str) -> Stamp | Problem:
     year, month, day, hour, minute, second = filled
     if not 1 <= month <= 12:
         return _impossible(text, f"month {month}")
-    if year == 0 or not 1 <= day <= monthrange(year, month)[1]:
+    if year == 0:
+        return _impossible(text, "year 0")
+    if not 1 <= day <= monthrange(year, month)[1]:
         return _impossible(text, f"day {day}")
     if hour > 23 or minute > 59 or second > 59:
         return _impossible(text, f"time {hour:02}:{minute:02}:{second:02}")
@@ -258,7 +262,7 @@ _TIME: Final = re.compile(r"(\d{2}):?(\d{2})(?::?(\d{2})(\.\d{1,9})?)?(?:[+-]\d{
 
 
 def fhir_time(text: str) -> str | Problem:
-    """FHIR `time` of an HL7 TM or a clock text (1030, 10:30, 10:30:05); the offset is left to the date it belongs to."""
+    """FHIR `time` of an HL7 TM or a clock text (1030, 10:30, 10:30:05); an offset is left out."""
     clean = digits(text).strip()
     found = _TIME.fullmatch(clean)
     if found is None:

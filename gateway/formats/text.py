@@ -180,7 +180,7 @@ def damaged(value: str | Decimal | bool | int) -> bool:
     """
     if isinstance(value, str):
         return _EXPONENT.fullmatch(value.strip()) is not None
-    return not isinstance(value, bool) and abs(value) >= _EXACT
+    return not isinstance(value, bool) and (value >= _EXACT or value <= -_EXACT)
 
 
 _EXPONENT: Final = re.compile(r"[+-]?\d(?:[.,]\d+)?[eE]\+?\d{1,3}")
