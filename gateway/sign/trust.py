@@ -84,10 +84,12 @@ class Trust:
         pins: Iterable[str] = (),
         grace: Grace | None = None,
         require_revocation: bool = True,
+        intermediates: Iterable[x509.Certificate] = (),
         signer_ids: Mapping[str, bytes] | None = None,
     ) -> None:
         self.purpose: Purpose = purpose
         self.anchors = tuple(anchors)
+        self.intermediates = tuple(intermediates)  # help to find a path; nothing in them is trusted
         self.pins = frozenset(p.lower().replace(":", "") for p in pins)
         self.grace = grace
         self._revocations = revocations or Held()
@@ -109,7 +111,7 @@ class Trust:
         """
         if at is None or at.tzinfo is None:
             raise Broken
-        between = tuple(chain)
+        between = (*chain, *self.intermediates)
         self._check_self(leaf, at)
         if names is not None:
             check_names(leaf, names)

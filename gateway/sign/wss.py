@@ -1,0 +1,245 @@
+"""WS-Security with the X.509 token profile, both ways: ModI ID_AUTH_SOAP_01/02 and INTEGRITY_SOAP_01.
+
+Signed are the Timestamp, wsa:To, wsa:MessageID and the Body, each by its own reference with exclusive
+canonicalisation; the certificate is a BinarySecurityToken. Inbound the places are fixed: one Security header, one
+signature in it, and each required element is the one child of Header (or Envelope) that it has to be.
+
+Sources: OASIS WS-Security 1.1.1, X.509 Certificate Token Profile 1.1.1, WS-Addressing 1.0, AgID ModI patterns.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from lxml import etree
+
+from gateway.errors import Misconfigured, Refused
+from gateway.formats import xml
+from gateway.sign import xmlshape
+from gateway.sign.keys import KeyHandle
+from gateway.sign.replay import Memory
+from gateway.sign.trust import Names, Trust
+from gateway.sign.xmlshape import EXC_C14N, METHODS, ds
+
+SOAP11: Final = "http://schemas.xmlsoap.org/soap/envelope/"
+SOAP12: Final = "http://www.w3.org/2003/05/soap-envelope"
+WSA: Final = "http://www.w3.org/2005/08/addressing"
+_OASIS: Final = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-"
+WSSE: Final = _OASIS + "wssecurity-secext-1.0.xsd"
+WSU: Final = _OASIS + "wssecurity-utility-1.0.xsd"
+X509V3: Final = _OASIS + "x509-token-profile-1.0#X509v3"
+BASE64: Final = _OASIS + "soap-message-security-1.0#Base64Binary"
+SHA256: Final = "http://www.w3.org/2001/04/xmlenc#sha256"
+
+Part = Literal["Timestamp", "To", "MessageID", "Body"]
+AUTH_01: Final[tuple[Part, ...]] = ("Timestamp", "To")
+AUTH_02: Final[tuple[Part, ...]] = ("Timestamp", "To", "MessageID")
+INTEGRITY_01: Final[tuple[Part, ...]] = ("Timestamp", "To", "MessageID", "Body")
+CLOCK: Final = timedelta(seconds=5)
+
+
+@dataclass(frozen=True)
+class Received:
+    """What the signature covers: canonical bytes by part, and who signed. Everything else was dropped."""
+
+    parts: dict[str, bytes]
+    certificate: x509.Certificate
+    message_id: str
+
+    def body(self) -> etree._Element:
+        """The signed Body, parsed from exactly the covered bytes."""
+        return xml.read(self.parts["Body"])
+
+
+# --- outbound ----------------------------------------
+
+
+def secure(
+    envelope: bytes,
+    handle: KeyHandle,
+    now: datetime,
+    *,
+    to: str = "",
+    message_id: str = "",
+    parts: Sequence[Part] = INTEGRITY_01,
+    lifetime: int = 300,
+) -> bytes:
+    """The envelope with addressing (where it has none yet) and a signed Security header."""
+    root = xmlshape.strict_root(envelope)
+    soap = etree.QName(root).namespace or SOAP11
+    header = root.find(f"{{{soap}}}Header")
+    if header is None:
+        header = etree.Element(f"{{{soap}}}Header")
+        root.insert(0, header)
+    _addressing(header, to, message_id or f"urn:uuid:{uuid.uuid4()}")
+    security = etree.SubElement(header, f"{{{WSSE}}}Security", nsmap={"wsse": WSSE, "wsu": WSU, "ds": xmlshape.DS})
+    security.set(f"{{{soap}}}mustUnderstand", "1")
+    token = etree.SubElement(security, f"{{{WSSE}}}BinarySecurityToken", ValueType=X509V3, EncodingType=BASE64)
+    token.text = base64.b64encode(handle.der).decode("ascii")
+    stamp = etree.SubElement(security, f"{{{WSU}}}Timestamp")
+    etree.SubElement(stamp, f"{{{WSU}}}Created").text = _written(now)
+    etree.SubElement(stamp, f"{{{WSU}}}Expires").text = _written(now + timedelta(seconds=lifetime))
+    covered = [_part(root, header, security, part) for part in parts]
+    for element in (token, *covered):
+        if element.get(f"{{{WSU}}}Id") is None:
+            element.set(f"{{{WSU}}}Id", f"id-{uuid.uuid4()}")
+    _sign(security, token, covered, handle)
+    return xml.write(root)
+
+
+def _addressing(header: etree._Element, to: str, message_id: str) -> None:
+    for name, value in (("To", to), ("MessageID", message_id)):
+        if value and header.find(f"{{{WSA}}}{name}") is None:
+            etree.SubElement(header, f"{{{WSA}}}{name}", nsmap={"wsa": WSA}).text = value
+
+
+def _written(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+def _sign(security: etree._Element, token: etree._Element, covered: list[etree._Element], handle: KeyHandle) -> None:
+    method = METHODS.get(handle.algorithm)
+    if method is None:
+        raise Misconfigured("GW-SIGN-041", algorithm=handle.algorithm)
+    signature = etree.SubElement(security, ds("Signature"))
+    info = etree.SubElement(signature, ds("SignedInfo"))
+    etree.SubElement(info, ds("CanonicalizationMethod"), Algorithm=EXC_C14N)
+    etree.SubElement(info, ds("SignatureMethod"), Algorithm=method.value)
+    for element in covered:
+        reference = etree.SubElement(info, ds("Reference"), URI=f"#{element.get(f'{{{WSU}}}Id')}")
+        transforms = etree.SubElement(reference, ds("Transforms"))
+        etree.SubElement(transforms, ds("Transform"), Algorithm=EXC_C14N)
+        etree.SubElement(reference, ds("DigestMethod"), Algorithm=SHA256)
+        digest = hashlib.sha256(xmlshape.canonical(element, EXC_C14N)).digest()
+        etree.SubElement(reference, ds("DigestValue")).text = base64.b64encode(digest).decode("ascii")
+    value = handle.sign(xmlshape.canonical(info, EXC_C14N))
+    etree.SubElement(signature, ds("SignatureValue")).text = base64.b64encode(value).decode("ascii")
+    named = etree.SubElement(etree.SubElement(signature, ds("KeyInfo")), f"{{{WSSE}}}SecurityTokenReference")
+    uri = f"#{token.get(f'{{{WSU}}}Id')}"
+    etree.SubElement(named, f"{{{WSSE}}}Reference", URI=uri, ValueType=X509V3)
+
+
+# --- inbound ----------------------------------------
+
+
+def verify(
+    body: bytes,
+    trust: Trust,
+    now: datetime,
+    *,
+    to: str,
+    seen: Memory | None,
+    parts: Sequence[Part] = INTEGRITY_01,
+    names: Names | None = None,
+    lifetime: int = 600,
+) -> Received:
+    """What the message's signature covers, once everything fits; else `Refused` with the code of the cause.
+
+    `to` has to be the signed wsa:To exactly. A MessageID among `parts` is taken once, by `seen`.
+    """
+    root = xmlshape.strict_root(body)
+    header, security = _places(root)
+    signature = xmlshape.the_signature(root, security)
+    xmlshape.children(signature, [ds("SignedInfo"), ds("SignatureValue"), ds("KeyInfo")])
+    expected = {part: _part(root, header, security, part) for part in parts}
+    references = xmlshape.references(signature)
+    by_uri = {f"#{e.get(f'{{{WSU}}}Id')}": part for part, e in expected.items() if e.get(f"{{{WSU}}}Id")}
+    methods = [xmlshape.check_transforms(r, ((EXC_C14N,),)) for r in references]
+    uris = [str(r.get("URI")) for r in references]
+    for part, element in expected.items():
+        if uris.count(f"#{element.get(f'{{{WSU}}}Id')}") != 1:
+            raise Refused("GW-SIGN-047", where=part)
+    certificate = _token(security, signature, trust, now, names)
+    covered = xmlshape.verified(root, signature, certificate, now, len(references))
+    found: dict[str, bytes] = {}
+    for reference, method, uri, data in zip(references, methods, uris, covered, strict=True):
+        if uri in by_uri:
+            part = by_uri[uri]
+            xmlshape.must_be(data, xmlshape.canonical(expected[part], method, xmlshape.prefixes(reference)))
+            found[part] = data
+    return _judged(found, certificate, now, to, seen, lifetime)
+
+
+def _places(root: etree._Element) -> tuple[etree._Element, etree._Element]:
+    soap = etree.QName(root).namespace
+    if root.tag not in {f"{{{SOAP11}}}Envelope", f"{{{SOAP12}}}Envelope"}:
+        raise Refused("GW-SIGN-046", where="Envelope")
+    if [child.tag for child in root] != [f"{{{soap}}}Header", f"{{{soap}}}Body"]:
+        raise Refused("GW-SIGN-046", where="Envelope")
+    for name in ("Header", "Body"):
+        xmlshape.only(list(root.iter(f"{{{soap}}}{name}")), name)
+    security = xmlshape.only(list(root.iter(f"{{{WSSE}}}Security")), "Security")
+    if security.getparent() is not root[0]:
+        raise Refused("GW-SIGN-046", where="Security")
+    return root[0], security
+
+
+def _part(root: etree._Element, header: etree._Element, security: etree._Element, part: Part) -> etree._Element:
+    if part == "Body":
+        soap = etree.QName(root).namespace
+        return xmlshape.only(root.findall(f"{{{soap}}}Body"), part)
+    if part == "Timestamp":
+        return xmlshape.only(security.findall(f"{{{WSU}}}Timestamp"), part)
+    return xmlshape.only(header.findall(f"{{{WSA}}}{part}"), part)
+
+
+def _token(
+    security: etree._Element, signature: etree._Element, trust: Trust, now: datetime, names: Names | None
+) -> x509.Certificate:
+    tag = f"{{{WSSE}}}BinarySecurityToken"
+    token = xmlshape.only(list(security.getroottree().getroot().iter(tag)), "BinarySecurityToken")
+    named = signature.find(f"{ds('KeyInfo')}/{{{WSSE}}}SecurityTokenReference/{{{WSSE}}}Reference")
+    if token.getparent() is not security or named is None:
+        raise Refused("GW-SIGN-046", where="BinarySecurityToken")
+    if named.get("URI") != f"#{token.get(f'{{{WSU}}}Id')}" or token.get("ValueType") != X509V3:
+        raise Refused("GW-SIGN-046", where="SecurityTokenReference")
+    certificate = xmlshape.certificates_in(token, tag)[0]
+    trust.check(certificate, (), now, names)
+    return certificate
+
+
+def _judged(
+    found: dict[str, bytes], certificate: x509.Certificate, now: datetime, to: str, seen: Memory | None, lifetime: int
+) -> Received:
+    ends = _check_times(xml.read(found["Timestamp"]), now, lifetime)
+    if "To" in found and _text(found["To"]) != to:
+        raise Refused("GW-SIGN-053")
+    message_id = _text(found["MessageID"]) if "MessageID" in found else ""
+    if "MessageID" in found:
+        issuer = base64.b64encode(hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()).decode("ascii")
+        if not message_id or seen is None or not seen.first(issuer, message_id, ends + CLOCK, now):
+            raise Refused("GW-SIGN-057")
+    return Received(found, certificate, message_id)
+
+
+def _text(part: bytes) -> str:
+    element = xml.read(part)
+    if len(element):
+        raise Refused("GW-SIGN-046", where=etree.QName(element).localname)
+    return (element.text or "").strip()
+
+
+def _check_times(stamp: etree._Element, now: datetime, lifetime: int) -> datetime:
+    if [child.tag for child in stamp] != [f"{{{WSU}}}Created", f"{{{WSU}}}Expires"]:
+        raise Refused("GW-SIGN-050", claim="Timestamp")
+    try:
+        created, expires = (datetime.fromisoformat((child.text or "").strip()) for child in stamp)
+    except ValueError:
+        raise Refused("GW-SIGN-050", claim="Timestamp") from None
+    if created.tzinfo is None or expires.tzinfo is None:
+        raise Refused("GW-SIGN-050", claim="Timestamp")
+    if now >= expires + CLOCK or expires <= created:
+        raise Refused("GW-SIGN-051")
+    if created > now + CLOCK:
+        raise Refused("GW-SIGN-052")
+    if expires - created > timedelta(seconds=lifetime):
+        raise Refused("GW-SIGN-056", limit=str(lifetime))
+    return expires

@@ -1,0 +1,195 @@
+"""Enveloped XML signatures: plain XML-DSig and XAdES-B (ETSI EN 319 132-1 baseline B), both ways.
+
+Inclusive canonicalisation, because signxml and libxmlsec agree on it for XAdES (measured); SHA-256; the certificate
+in X509Data. The signature is the last child of the root and covers the whole document.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from lxml import etree
+from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm, SignatureConstructionMethod
+from signxml.signer import XMLSigner
+from signxml.xades.xades import XAdESDataObjectFormat, XAdESSigner
+
+from gateway.errors import Misconfigured, Refused
+from gateway.formats import xml
+from gateway.sign import xmlshape
+from gateway.sign.keys import KeyHandle
+from gateway.sign.trust import Names, Trust
+from gateway.sign.xmlshape import C14N, C14N11, ENVELOPED, EXC_C14N, METHODS, ds
+
+XADES: Final = "http://uri.etsi.org/01903/v1.3.2#"
+_SIGNED_PROPERTIES: Final = "http://uri.etsi.org/01903#SignedProperties"
+_WHOLE: Final = ((ENVELOPED,), (ENVELOPED, C14N), (ENVELOPED, C14N11), (ENVELOPED, EXC_C14N))
+_PART: Final = ((), (C14N,), (C14N11,), (EXC_C14N,))
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a signature covers, and nothing else: canonical bytes without the signature, and who signed."""
+
+    document: bytes
+    certificate: x509.Certificate
+    signed_at: datetime | None = None
+
+    def root(self) -> etree._Element:
+        """The covered document, parsed from exactly the covered bytes."""
+        return xml.read(self.document)
+
+
+class _Pen:
+    """What signxml takes for a private key: it only ever asks it to sign."""
+
+    def __init__(self, handle: KeyHandle) -> None:
+        self._handle = handle
+        self.key_size = getattr(handle.public, "key_size", 0)
+
+    def sign(self, data: bytes, *_: Any, **__: Any) -> bytes:
+        """DER for elliptic keys, which signxml rewrites."""
+        return self._handle.sign(data, None, "der")
+
+
+class _Dated(XAdESSigner):
+    """XAdES with a signing time that is given, not asked from the machine."""
+
+    at: datetime
+
+    def add_signing_time(self, signed_signature_properties: Any, sig_root: Any, signing_settings: Any) -> None:
+        element = etree.SubElement(signed_signature_properties, f"{{{XADES}}}SigningTime")
+        element.text = self.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _settings(handle: KeyHandle) -> dict[str, Any]:
+    method = METHODS.get(handle.algorithm)
+    if method is None:
+        raise Misconfigured("GW-SIGN-041", algorithm=handle.algorithm)
+    return {
+        "method": SignatureConstructionMethod.enveloped,
+        "signature_algorithm": method,
+        "digest_algorithm": DigestAlgorithm.SHA256,
+        "c14n_algorithm": CanonicalizationMethod.CANONICAL_XML_1_0,
+    }
+
+
+def sign(body: bytes, handle: KeyHandle) -> bytes:
+    """The document with an enveloped XML-DSig signature as the last child of its root."""
+    root = xmlshape.strict_root(body)
+    signer = XMLSigner(**_settings(handle))
+    pen: Any = _Pen(handle)
+    made = signer.sign(root, key=pen, cert=[handle.certificate, *handle.chain], always_add_key_value=False)
+    return xml.write(made)
+
+
+def sign_xades(body: bytes, handle: KeyHandle, at: datetime, media_type: str = "text/xml") -> bytes:
+    """The document with an enveloped XAdES-B signature: signing time, signing certificate V2, data object format."""
+    root = xmlshape.strict_root(body)
+    form = XAdESDataObjectFormat(Description="document", MimeType=media_type)
+    signer = _Dated(data_object_format=form, **_settings(handle))
+    signer.at = at
+    pen: Any = _Pen(handle)
+    made = signer.sign(root, key=pen, cert=[handle.certificate, *handle.chain], always_add_key_value=False)
+    return xml.write(made)
+
+
+def verify(body: bytes, trust: Trust, at: datetime, names: Names | None = None) -> Verified:
+    """What the enveloped XML-DSig signature covers, once a trusted signer made it; else `Refused`."""
+    root = xmlshape.strict_root(body)
+    signature = xmlshape.the_signature(root, root)
+    xmlshape.children(signature, [ds("SignedInfo"), ds("SignatureValue"), ds("KeyInfo")])
+    reference = xmlshape.only(xmlshape.references(signature), "Reference")
+    return _verified(root, signature, [reference], trust, at, names)
+
+
+def verify_xades(body: bytes, trust: Trust, at: datetime, names: Names | None = None) -> Verified:
+    """The same for XAdES-B; the signing certificate named inside has to be the one that signed.
+
+    The certificate is judged at `at`; the claimed signing time is handed back, it proves nothing by itself.
+    """
+    root = xmlshape.strict_root(body)
+    signature = xmlshape.the_signature(root, root)
+    parts = xmlshape.children(signature, [ds("SignedInfo"), ds("SignatureValue"), ds("KeyInfo"), ds("Object")])
+    if len(parts) != 4:
+        raise Refused("GW-SIGN-046", where="Object")
+    properties = _signed_properties(signature, parts[3])
+    targets = {f"#{properties.get('Id')}": properties, f"#{parts[2].get('Id')}": parts[2]}
+    references = xmlshape.references(signature)
+    found = [str(r.get("URI")) for r in references]
+    if found.count("") != 1 or f"#{properties.get('Id')}" not in found or len(set(found)) != len(found):
+        raise Refused("GW-SIGN-047", where="SignedProperties")
+    if not set(found) <= {"", *targets}:
+        raise Refused("GW-SIGN-047", where="Reference")
+    done = _verified(root, signature, references, trust, at, names, targets)
+    _check_named(properties, done.certificate)
+    return Verified(done.document, done.certificate, _signing_time(properties))
+
+
+def _verified(
+    root: etree._Element,
+    signature: etree._Element,
+    references: list[etree._Element],
+    trust: Trust,
+    at: datetime,
+    names: Names | None,
+    targets: dict[str, etree._Element] | None = None,
+) -> Verified:
+    methods = [xmlshape.check_transforms(r, _WHOLE if r.get("URI") == "" else _PART) or C14N for r in references]
+    if any(r.get("URI") is None or (r.get("URI") != "" and targets is None) for r in references):
+        raise Refused("GW-SIGN-047", where="Reference")
+    info = signature.find(ds("KeyInfo"))
+    assert info is not None
+    certificates = xmlshape.certificates_in(info, ds("X509Certificate"))
+    if not certificates:
+        raise Refused("GW-SIGN-044")
+    trust.check(certificates[0], certificates[1:], at, names)
+    covered = xmlshape.verified(root, signature, certificates[0], at, len(references))
+    document = b""
+    for reference, method, data in zip(references, methods, covered, strict=True):
+        uri, kept = str(reference.get("URI")), xmlshape.prefixes(reference)
+        element = xmlshape.without(root, signature) if uri == "" else (targets or {})[uri]
+        xmlshape.must_be(data, xmlshape.canonical(element, method, kept))
+        document = data if uri == "" else document
+    return Verified(document, certificates[0])
+
+
+def _signed_properties(signature: etree._Element, thing: etree._Element) -> etree._Element:
+    if len(thing) != 1 or thing[0].tag != f"{{{XADES}}}QualifyingProperties":
+        raise Refused("GW-SIGN-046", where="QualifyingProperties")
+    if not signature.get("Id") or thing[0].get("Target") != f"#{signature.get('Id')}":
+        raise Refused("GW-SIGN-046", where="Target")
+    properties = thing[0][0] if len(thing[0]) else thing[0]
+    if properties.tag != f"{{{XADES}}}SignedProperties" or not properties.get("Id"):
+        raise Refused("GW-SIGN-046", where="SignedProperties")
+    return properties
+
+
+def _check_named(properties: etree._Element, certificate: x509.Certificate) -> None:
+    path = "/".join(
+        f"{{{XADES}}}{n}" for n in ("SignedSignatureProperties", "SigningCertificateV2", "Cert", "CertDigest")
+    )
+    named = properties.find(path)
+    if named is None:
+        raise Refused("GW-SIGN-044")
+    method, value = named.find(ds("DigestMethod")), named.findtext(ds("DigestValue"), "")
+    hashing = xmlshape.DIGESTS.get(str(method.get("Algorithm"))) if method is not None else None
+    if hashing is None:
+        raise Refused("GW-SIGN-041", algorithm="digest")
+    der = certificate.public_bytes(Encoding.DER)
+    digest = hashlib.new(hashing.name.lower(), der).digest()
+    if base64.b64encode(digest).decode() != "".join(value.split()):
+        raise Refused("GW-SIGN-044")
+
+
+def _signing_time(properties: etree._Element) -> datetime | None:
+    text = properties.findtext(f"{{{XADES}}}SignedSignatureProperties/{{{XADES}}}SigningTime")
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise Refused("GW-SIGN-045") from None

@@ -1,0 +1,214 @@
+"""The strict shape of signed XML: what is looked at before any signature is.
+
+Signature wrapping lives from documents that two readers understand differently. So the document is parsed once, by
+our parser; comments, processing instructions and repeated ids are refused; the signature stands in one place; its
+algorithms and transforms are on a list; and afterwards the bytes that the library verified must be the canonical
+bytes of exactly the elements at the places that we require. Only those bytes are handed on.
+
+Sources: XML Signature Syntax and Processing 1.1; McIntosh and Austel (2005) and Somorovsky et al. (2012) on wrapping.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from lxml import etree
+from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm, SignatureMethod
+from signxml.exceptions import SignXMLException
+from signxml.verifier import SignatureConfiguration, XMLVerifier
+
+from gateway.errors import Refused
+from gateway.formats import xml
+from gateway.sign import algorithms
+
+DS: Final = "http://www.w3.org/2000/09/xmldsig#"
+C14N: Final = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
+C14N11: Final = "http://www.w3.org/2006/12/xml-c14n11"
+EXC_C14N: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
+ENVELOPED: Final = DS + "enveloped-signature"
+CANONICAL: Final = frozenset({C14N, C14N11, EXC_C14N})
+DIGESTS: Final = {
+    "http://www.w3.org/2001/04/xmlenc#sha256": DigestAlgorithm.SHA256,
+    "http://www.w3.org/2001/04/xmldsig-more#sha384": DigestAlgorithm.SHA384,
+    "http://www.w3.org/2001/04/xmlenc#sha512": DigestAlgorithm.SHA512,
+}
+METHODS: Final = {
+    "RS256": SignatureMethod.RSA_SHA256,
+    "RS384": SignatureMethod.RSA_SHA384,
+    "RS512": SignatureMethod.RSA_SHA512,
+    "ES256": SignatureMethod.ECDSA_SHA256,
+    "ES384": SignatureMethod.ECDSA_SHA384,
+}
+
+
+def ds(name: str) -> str:
+    """A name in the XML-DSig namespace, as lxml writes it."""
+    return f"{{{DS}}}{name}"
+
+
+def strict_root(body: bytes) -> etree._Element:
+    """The root of a document in which nothing can hide: no DTD, comment, processing instruction or repeated id."""
+    root = xml.read(body)
+    if any(not isinstance(node.tag, str) for node in root.getroottree().getroot().iter()) or _around(root):
+        raise Refused("GW-SIGN-049")
+    seen: set[str] = set()
+    for value in _ids(root):
+        if value in seen:
+            raise Refused("GW-SIGN-048")
+        seen.add(value)
+    return root
+
+
+def _around(root: etree._Element) -> bool:
+    return root.getprevious() is not None or root.getnext() is not None
+
+
+def _ids(root: etree._Element) -> Iterable[str]:
+    for element in root.iter():
+        for name, value in element.attrib.items():
+            if etree.QName(name).localname.lower() == "id":
+                yield str(value)
+
+
+def only(found: Sequence[etree._Element], where: str) -> etree._Element:
+    """The one element; several or none are refused."""
+    if len(found) != 1:
+        raise Refused("GW-SIGN-046", where=where)
+    return found[0]
+
+
+def the_signature(root: etree._Element, parent: etree._Element) -> etree._Element:
+    """The only signature of the document, which has to be a child of `parent`."""
+    signature = only(list(root.iter(ds("Signature"))), "Signature")
+    if signature.getparent() is not parent or next(root.iter(ds("Manifest")), None) is not None:
+        raise Refused("GW-SIGN-046", where="Signature")
+    return signature
+
+
+def children(element: etree._Element, names: Sequence[str], optional: Sequence[str] = ()) -> list[etree._Element]:
+    """The children of the element, which have to be exactly these, in order; `optional` ones may follow."""
+    found = list(element)
+    tags = [child.tag for child in found]
+    if tags[: len(names)] != list(names) or any(t not in optional for t in tags[len(names) :]):
+        raise Refused("GW-SIGN-046", where=etree.QName(element).localname)
+    return found
+
+
+def references(signature: etree._Element) -> list[etree._Element]:
+    """The references, once SignedInfo has the plain shape and a canonicalisation from the list."""
+    info = signature[0]
+    if info.tag != ds("SignedInfo") or len(info) < 3:
+        raise Refused("GW-SIGN-046", where="SignedInfo")
+    found = list(info)
+    tags = [child.tag for child in found]
+    if tags[:2] != [ds("CanonicalizationMethod"), ds("SignatureMethod")] or set(tags[2:]) != {ds("Reference")}:
+        raise Refused("GW-SIGN-046", where="SignedInfo")
+    if found[0].get("Algorithm") not in CANONICAL:
+        raise Refused("GW-SIGN-049")
+    return found[2:]
+
+
+def check_transforms(reference: etree._Element, allowed: Sequence[Sequence[str]]) -> str:
+    """The canonicalisation of a reference whose transforms are one of the allowed lists; digests of SHA-2 only."""
+    transforms = list(reference.iter(ds("Transform")))
+    names = [str(t.get("Algorithm")) for t in transforms]
+    if names not in [list(a) for a in allowed]:
+        raise Refused("GW-SIGN-049")
+    for each in transforms:
+        inner = [etree.QName(c) for c in each]
+        if any(q.namespace != EXC_C14N or q.localname != "InclusiveNamespaces" for q in inner):
+            raise Refused("GW-SIGN-049")
+    method = reference.find(ds("DigestMethod"))
+    if method is None or method.get("Algorithm") not in DIGESTS:
+        raise Refused("GW-SIGN-041", algorithm="digest")
+    return names[-1] if names and names[-1] in CANONICAL else ""
+
+
+def canonical(element: etree._Element, algorithm: str, prefixes: Sequence[str] = ()) -> bytes:
+    """The canonical bytes of the element, without comments."""
+    exclusive = algorithm == EXC_C14N
+    made: bytes = etree.tostring(
+        element,
+        method="c14n",
+        exclusive=exclusive,
+        with_comments=False,
+        inclusive_ns_prefixes=list(prefixes) or None,
+    )
+    return made
+
+
+def prefixes(reference: etree._Element) -> list[str]:
+    """The PrefixList of a reference's exclusive canonicalisation."""
+    found = reference.find(f".//{{{EXC_C14N}}}InclusiveNamespaces")
+    return [] if found is None else str(found.get("PrefixList", "")).split()
+
+
+def without(root: etree._Element, signature: etree._Element) -> etree._Element:
+    """A copy of the document without its signature (the enveloped-signature transform)."""
+    index = [e for e in root.iter() if isinstance(e.tag, str)].index(signature)
+    made = copy.deepcopy(root)
+    removed = [e for e in made.iter() if isinstance(e.tag, str)][index]
+    parent, before = removed.getparent(), removed.getprevious()
+    assert parent is not None
+    if removed.tail:
+        if before is not None:
+            before.tail = (before.tail or "") + removed.tail
+        else:
+            parent.text = (parent.text or "") + removed.tail
+    parent.remove(removed)
+    return made
+
+
+def certificates_in(element: etree._Element, tag: str) -> list[x509.Certificate]:
+    """The certificates in elements of that name, base64 DER."""
+    try:
+        return [
+            x509.load_der_x509_certificate(base64.b64decode("".join((e.text or "").split()), validate=True))
+            for e in element.iter(tag)
+        ]
+    except ValueError:
+        raise Refused("GW-SIGN-040", detail="a certificate cannot be read") from None
+
+
+def verified(
+    root: etree._Element, signature: etree._Element, certificate: x509.Certificate, at: datetime, count: int
+) -> list[bytes]:
+    """The bytes that each reference covers, in order, verified by signxml with exactly this certificate."""
+    allowed = [METHODS[a] for a in algorithms.allowed(algorithms.public_key(certificate)) if a in METHODS]
+    claimed = signature[0][1].get("Algorithm")
+    if claimed not in {m.value for m in allowed}:
+        raise Refused("GW-SIGN-041", algorithm=str(claimed)[:80])
+    config = SignatureConfiguration(
+        expect_references=count,
+        signature_methods=frozenset(allowed),
+        digest_algorithms=frozenset(DIGESTS.values()),
+        location=_location(signature),
+        default_reference_c14n_method=CanonicalizationMethod.CANONICAL_XML_1_0,
+        verification_time=at,
+    )
+    try:
+        results = XMLVerifier().verify(root, x509_cert=certificate, expect_config=config)
+    except (SignXMLException, ValueError, TypeError, AttributeError, etree.LxmlError):
+        raise Refused("GW-SIGN-042") from None
+    found = results if isinstance(results, list) else [results]
+    return [bytes(each.signed_data) for each in found]
+
+
+def _location(signature: etree._Element) -> str:
+    steps: list[str] = []
+    at = signature.getparent()
+    while at is not None and at.getparent() is not None:
+        steps.append(str(at.tag))
+        at = at.getparent()
+    return "./" + "".join(f"{step}/" for step in reversed(steps))
+
+
+def must_be(covered: bytes, expected: bytes) -> None:
+    """Promise that what was verified is what stands at the required place."""
+    if covered != expected or not covered:
+        raise Refused("GW-SIGN-047", where="content")
