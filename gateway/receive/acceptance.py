@@ -179,11 +179,10 @@ def together(first: Step, second: Step) -> Step:
     )
 
 
-def turned_away(agent: str, error: GatewayError, at: datetime) -> Step:
+def turned_away(host: str, error: GatewayError, at: datetime) -> Step:
     """Somebody was not let in (DICOM 110114 User Authentication, serious failure)."""
-    event = AuditRecord(
-        type="110114", action="E", outcome="8", agent=agent, entities=(), at=at, detail={"codes": error.code}
-    )
+    detail = {"codes": error.code, "address": host}
+    event = AuditRecord(type="110114", action="E", outcome="8", agent="unknown", entities=(), at=at, detail=detail)
     return Step(name="turn_away", at=at, audit=(event,))
 
 

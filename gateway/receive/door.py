@@ -25,6 +25,9 @@ from gateway.receive.acceptance import Arrival, Judged
 
 log: Final = structlog.get_logger("gateway.receive")
 
+TURNED_AWAY_SECONDS: Final = 60.0
+TURNED_AWAY_HOSTS: Final = 1000
+
 Fate = Literal["refused", "found", "follows", "parked"]
 """refused: nothing of it goes on; found: findings are complete; follows: they come later; parked: ours to look at."""
 
@@ -83,6 +86,8 @@ class Door:
         self._store, self._settled, self._clock = store, settled, clock
         self._programmes, self._within, self._committed = tuple(programmes), answer_within, committed
         self._later = later
+        self._turned: set[str] = set()
+        self._turned_since = clock.monotonic()
         self._busy: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
 
     async def receive(self, arrival: Arrival, render: Renderer, wait: bool = True) -> Rendered:
@@ -108,9 +113,19 @@ class Door:
             await self._owe_if_settled(told.submission)
         return given
 
-    async def turn_away(self, agent: str, error: GatewayError) -> None:
-        """Keep an audit event of a caller who was not let in."""
-        await self._commit(acceptance.turned_away(agent, error, self._clock.now()))
+    async def turn_away(self, host: str, error: GatewayError) -> None:
+        """Keep an audit event of a caller who was not let in: one an address and minute, of bounded many."""
+        now = self._clock.monotonic()
+        if now - self._turned_since > TURNED_AWAY_SECONDS:
+            self._turned, self._turned_since = set(), now
+        log.warning("turned_away", host=host, code=error.code)
+        if host in self._turned or len(self._turned) >= TURNED_AWAY_HOSTS:
+            return
+        self._turned.add(host)
+        try:
+            await self._commit(acceptance.turned_away(host, error, self._clock.now()))
+        except StorageFailed as fault:
+            log.error("audit_not_kept", code=fault.code)
 
     # --- duplicates ---------------------------------------------------------------------------------
 

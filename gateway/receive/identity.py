@@ -135,7 +135,7 @@ class Identities:
 
     def __init__(self, senders: Sequence[Sender]) -> None:
         self._fingerprints = _index(senders, lambda s: tuple(_digest(each) for each in s.certificates))
-        self._subjects = _index(senders, lambda s: s.subjects)
+        self._subjects = _index(senders, lambda s: tuple(_subject(s, each) for each in s.subjects))
         tokens = _index(senders, lambda s: tuple(_digest(each) for each in s.token_sha256))
         self._tokens = tuple((key.encode(), sender) for key, sender in tokens.items())
         self._sources = tuple((s, tuple(_compile(s, each) for each in s.mllp)) for s in senders)
@@ -225,6 +225,14 @@ def _digest(text: str) -> str:
     if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
         raise Misconfigured(detail="a fingerprint or token digest is not hexadecimal SHA-256")
     return digest
+
+
+def _subject(sender: Sender, text: str) -> str:
+    """The name in the one spelling that certificates are compared in."""
+    try:
+        return x509.Name.from_rfc4514_string(text).rfc4514_string()
+    except ValueError:
+        raise Misconfigured(detail=f"sender {sender.id}: {text!r} is not an RFC 4514 name") from None
 
 
 def _index(senders: Sequence[Sender], keys: Keys) -> Mapping[str, Sender]:

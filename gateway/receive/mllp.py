@@ -205,10 +205,12 @@ class Connection:
                 return await self._reader.read(READ_BYTES)
         except (TimeoutError, OSError):
             return b""
+        finally:
+            self._patience = None
 
     def hurry(self) -> None:
         """Stop waiting for more; what is in hand is finished."""
-        if self._patience is not None and self._patience.when() is not None:
+        if self._patience is not None:
             self._patience.reschedule(asyncio.get_running_loop().time())
 
     def _account(self, more: bool) -> None:

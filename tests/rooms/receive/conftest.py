@@ -63,7 +63,7 @@ def senders(certificates: Certificates) -> tuple[Sender, ...]:
             programmes=(PROGRAMME, "second"),
             language="it",
             certificates=(certificates.fingerprints["other"],),
-            subjects=("CN=Test Sender-Rotating,O=Test organisation",),
+            subjects=(name("Test Sender-Rotating").rfc4514_string(),),
             token_sha256=(digest(OTHER_TOKEN),),
             mllp=(MllpSource(application="LAB"),),
         ),
