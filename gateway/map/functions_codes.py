@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
-try:
-    from gateway.formats import identifiers
-except ImportError:  # being written
-    from gateway.map import waiting as identifiers  # type: ignore[no-redef]
+from gateway.errors import codes
+from gateway.formats import identifiers
 from gateway.map.expression import Argument
 from gateway.map.functions import BadUse, Step, Workshop, function, said, word
 from gateway.map.run import Got, Problem, Run
 from gateway.map.tables import CodeTable, Row
 from gateway.message import RegistryEntry
-
-_SHOWN: Final = 5
 
 
 def _row(table: CodeTable, run: Run, got: Got) -> Row:
@@ -113,22 +109,17 @@ def _lookup(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
 @function("identifier", least=1, shape="SCHEME")
 def _identifier(_: Workshop, arguments: Sequence[Argument]) -> Step:
     scheme = word(arguments[0])
-    check = _checker(scheme)
+    if scheme not in identifiers.CHECKS:
+        raise BadUse(f"{scheme!r} is not an identifier scheme; known are {', '.join(sorted(identifiers.CHECKS))}")
+    check, normalise = identifiers.CHECKS[scheme], identifiers.NORMALISE[scheme]
 
-    def step(_: Run, got: Got) -> Any:
-        return check(said(got))
+    def step(run: Run, got: Got) -> Any:
+        text = said(got)
+        fault = check(text)
+        if fault is not None:
+            if codes()[fault.code].severity == "error":
+                raise Problem(fault.code, **fault.args)
+            run.problem(fault.code, got.data[0].place if got.data else None, **fault.args)
+        return normalise(text)
 
     return step
-
-
-def _checker(scheme: str) -> Callable[[str], str]:
-    if scheme not in identifiers.SCHEMES:
-        raise BadUse(f"{scheme!r} is not an identifier scheme; known are {', '.join(sorted(identifiers.SCHEMES))}")
-
-    def check(text: str) -> str:
-        try:
-            return identifiers.check(scheme, text)
-        except identifiers.BadIdentifier as error:
-            raise Problem("GW-MAP-002", scheme=scheme, why=str(error)) from None
-
-    return check

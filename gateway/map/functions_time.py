@@ -3,103 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-try:
-    from gateway.formats import calendars
-except ImportError:  # being written
-    from gateway.map import waiting as calendars  # type: ignore[no-redef]
-from gateway.formats.text import digits as ascii_digits
+from gateway.formats import calendars
+from gateway.formats.problem import Problem as Fault
 from gateway.map import times
 from gateway.map.expression import Argument
-from gateway.map.functions import BadUse, Step, Workshop, function, said, word
+from gateway.map.functions import BadUse, Maker, Step, Workshop, function, said, word
 from gateway.map.run import Got, Problem, Run
 
+_Value = TypeVar("_Value")
+_WITH_TIME: Final = frozenset({"hour", "minute", "second"})
 
-def _moment(got: Got) -> times.Moment:
-    text = ascii_digits(said(got)).strip()
-    try:
-        return times.moment(text)
-    except times.BadTime:
-        raise Problem("GW-MAP-004", value=said(got)) from None
+
+def good(value: _Value | Fault) -> _Value:
+    """The value, or the fault as a finding."""
+    if isinstance(value, Fault):
+        raise Problem(value.code, **value.args)
+    return value
 
 
 @function("datetime")
 def _datetime(workshop: Workshop, _: Sequence[Argument]) -> Step:
-    zone = workshop.zone
-
-    def step(_: Run, got: Got) -> Any:
-        parts = _moment(got)
-        got.lossy = got.lossy or (parts.hour is not None and parts.minute is None)
-        return times.fhir_datetime(parts, zone)
-
-    return step
+    zone = str(workshop.zone)
+    return lambda _, got: good(calendars.fhir_datetime(good(calendars.stamp(said(got))), zone))
 
 
 @function("instant")
 def _instant(workshop: Workshop, _: Sequence[Argument]) -> Step:
-    zone = workshop.zone
-
-    def step(_: Run, got: Got) -> Any:
-        stamp = times.fhir_datetime(_moment(got), zone)
-        if len(stamp) <= 10:
-            raise Problem("GW-MAP-004", value=said(got))
-        return stamp
-
-    return step
+    zone = str(workshop.zone)
+    return lambda _, got: good(calendars.fhir_instant(good(calendars.stamp(said(got))), zone))
 
 
 @function("date")
 def _date(_: Workshop, __: Sequence[Argument]) -> Step:
     def step(_: Run, got: Got) -> Any:
-        parts = _moment(got)
-        got.lossy = got.lossy or parts.hour is not None or bool(parts.offset)
-        return parts.date
+        stamp = good(calendars.stamp(said(got)))
+        got.lossy = got.lossy or stamp.precision in _WITH_TIME
+        return calendars.fhir_date(stamp)
 
     return step
 
 
 @function("time")
 def _time(_: Workshop, __: Sequence[Argument]) -> Step:
-    def step(_: Run, got: Got) -> Any:
-        text = ascii_digits(said(got)).strip()
-        if len(text) in (4, 6) and text.isdigit():
-            text = ":".join(text[i : i + 2] for i in range(0, len(text), 2))
-        whole = f"{text}:00" if text.count(":") == 1 else text
-        try:
-            times.moment(f"2000-01-01T{whole}")
-        except times.BadTime:
-            raise Problem("GW-MAP-004", value=said(got)) from None
-        return whole
-
-    return step
+    return lambda _, got: good(calendars.fhir_time(said(got)))
 
 
-@function("italian-date")
-def _italian(_: Workshop, __: Sequence[Argument]) -> Step:
-    def step(_: Run, got: Got) -> Any:
-        text = said(got).strip()
-        day, slash, rest = text.partition("/")
-        month, _, year = rest.partition("/")
-        iso = f"{year}-{month:0>2}-{day:0>2}" if slash else text[:10]
-        got.lossy = got.lossy or (not slash and len(text) > 10)
-        try:
-            return times.moment(iso).date
-        except times.BadTime:
-            raise Problem("GW-MAP-004", value=said(got)) from None
+def _calendar(calendar: calendars.Calendar, order: calendars.Order) -> Maker:
+    def make(_: Workshop, __: Sequence[Argument]) -> Step:
+        def step(_: Run, got: Got) -> Any:
+            text = said(got)
+            day = good(calendars.parse(text, calendar, order))
+            if not day.text:
+                raise Problem("GW-FMT-091", value=text[:40])
+            return day.text
 
-    return step
+        return step
+
+    return make
 
 
-@function("jalali")
-def _jalali(_: Workshop, __: Sequence[Argument]) -> Step:
-    def step(_: Run, got: Got) -> Any:
-        try:
-            return calendars.jalali_to_iso(said(got))
-        except calendars.BadDate as error:
-            raise Problem("GW-MAP-007", value=said(got), why=str(error)) from None
-
-    return step
+function("jalali")(_calendar("jalali", "ymd"))
+function("day-month-year")(_calendar("gregorian", "dmy"))
+function("month-day-year")(_calendar("gregorian", "mdy"))
 
 
 _PARTS: Final[dict[str, Callable[[tuple[int, int, int]], Any]]] = {
@@ -119,10 +86,7 @@ def _to_jalali(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
     zone = workshop.zone
 
     def step(_: Run, got: Got) -> Any:
-        try:
-            at = times.aware(said(got), zone).astimezone(zone)
-        except times.BadTime:
-            raise Problem("GW-MAP-004", value=said(got)) from None
+        at = good(times.aware(said(got), zone)).astimezone(zone)
         return part(calendars.to_jalali(at.date()))
 
     return step
@@ -137,12 +101,9 @@ def _clock(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
 
     def step(_: Run, got: Got) -> Any:
         text = said(got)
-        if len(text) <= 10:
+        if len(text) <= len("2020-10-22"):
             return None
-        try:
-            at = times.aware(text, zone).astimezone(zone)
-        except times.BadTime:
-            raise Problem("GW-MAP-004", value=text) from None
+        at = good(times.aware(text, zone)).astimezone(zone)
         return at.strftime("%H:%M:%S") if part == "iso" else getattr(at, part)
 
     return step
@@ -157,9 +118,6 @@ def _deadline(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
         if not wanted:
             return None
         got.lossy, got.how = True, "derived"
-        try:
-            return times.deadline(said(got), wanted, zone)
-        except times.BadTime:
-            raise Problem("GW-MAP-004", value=said(got)) from None
+        return good(times.deadline(said(got), wanted, zone))
 
     return step

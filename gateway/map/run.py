@@ -64,7 +64,7 @@ class Run:
     recorded clock, on which dated tables and registry entries are read unless the mapping names another day.
     """
 
-    __slots__ = ("context", "findings", "lineage", "made", "memo", "root", "scope", "seen", "today", "values")
+    __slots__ = ("context", "findings", "made", "memo", "notes", "root", "scope", "seen", "today", "values")
 
     def __init__(self, context: Context, root: Source, values: Mapping[str, str], today: str) -> None:
         self.context = context
@@ -72,22 +72,32 @@ class Run:
         self.values = values
         self.today = today
         self.seen = bytearray(root.size)
-        self.lineage: list[Lineage] = []
+        self.notes: list[tuple[str, Got]] = []
         self.findings: list[Finding] = []
         self.made: dict[tuple[str, int, int], str] = {}
         self.memo: dict[str, Got | None] = {}
         self.scope = Scope(root, 1, None)
 
     def note(self, element: str, got: Got) -> None:
-        """Record which data made the element."""
-        data = got.data
-        self.lineage.append(Lineage(element=element, places=tuple([d.place for d in data]), how=got.how))
-        if not got.lossy:
-            for datum in data:
-                self.mark(datum)
+        """Record which data made the element. `forget` takes it back where the element is left out after all."""
+        self.notes.append((element, got))
 
-    def mark(self, datum: Datum) -> None:
-        """The datum reached a resource: it will not be in the loss report."""
+    def forget(self, count: int) -> None:
+        """Keep only the first notes."""
+        del self.notes[count:]
+
+    def lineage(self) -> tuple[Lineage, ...]:
+        """What made each element; marks the data as read."""
+        made = []
+        for element, got in self.notes:
+            data = got.data
+            made.append(Lineage(element=element, places=tuple([d.place for d in data]), how=got.how))
+            if not got.lossy:
+                for datum in data:
+                    self._mark(datum)
+        return tuple(made)
+
+    def _mark(self, datum: Datum) -> None:
         at, span = datum.leaf - self.root.first, datum.span
         if span == 1:
             self.seen[at] = 1

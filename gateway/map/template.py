@@ -8,7 +8,8 @@
 
 Everything else in a mapping is an element. An element that is named like one of these words is written with a dot
 before it (`.when`). Constants alone do not make an element: an object in which every other part is empty is left
-out, so `{system: =urn:x, value: PID-3.1}` is nothing where PID-3.1 is nothing.
+out, so `{system: =urn:x, value: PID-3.1}` is nothing where PID-3.1 is nothing. Nor do `system`, `url` and `use`
+make one, wherever they come from: they only qualify what stands beside them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from gateway.map.run import Read, Run
 
 Make = Callable[[Run, Source, str], Any]
 DIRECTIVES: Final = frozenset({"when", "each", "at", "first", "is"})
-_ORDER: Final = ("when", "at", "first", "is")
+QUALIFYING: Final = frozenset({"system", "url", "use"})
 
 
 class Made(NamedTuple):
@@ -215,18 +216,21 @@ def _make_list(parts: Sequence[Made]) -> Make:
 
 
 def _object(parts: Sequence[tuple[str, Made]]) -> Make:
-    children = [(name, "." + name, made.make, made.constant) for name, made in parts]
-    lifeless = all(made.constant for _, made in parts)
+    children = [(name, "." + name, made.make, made.constant or name in QUALIFYING) for name, made in parts]
+    lifeless = all(constant for *_, constant in children)
 
     def make(run: Run, here: Source, at: str) -> Any:
         out: dict[str, Any] = {}
-        live = lifeless
+        live, before = lifeless, len(run.notes)
         for name, dotted, child, constant in children:
             value = child(run, here, at + dotted)
             if value is not None:
                 out[name] = value
                 live = live or not constant
-        return out if live and out else None
+        if live and out:
+            return out
+        run.forget(before)
+        return None
 
     return make
 
