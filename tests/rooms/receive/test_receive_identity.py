@@ -10,7 +10,19 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import msgspec
 import pytest
-from receive_peers import OTHER_TOKEN, PROGRAMME, TOKEN, Certificates, House, Peer, ScriptedStore, adt, client, digest, msa
+from receive_peers import (
+    OTHER_TOKEN,
+    PROGRAMME,
+    TOKEN,
+    Certificates,
+    House,
+    Peer,
+    ScriptedStore,
+    adt,
+    client,
+    digest,
+    msa,
+)
 
 from gateway.errors import Misconfigured, NotAllowed
 from gateway.receive import tls
@@ -23,7 +35,9 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BAD = ("expired", "early", "foreign", "purpose", "revoked")
 
 
-async def https(house: House, certificates: Certificates, who: str | None, token: str | None = None, **tls_: str) -> int:
+async def https(
+    house: House, certificates: Certificates, who: str | None, token: str | None = None, **tls_: str
+) -> int:
     """The status of one POST with that certificate; 0 where TLS refused it."""
     server = await house.http(tls=certificates.tls(**tls_))
     headers = {"authorization": f"Bearer {token}"} if token else {}
@@ -49,9 +63,7 @@ async def test_client_certificates_over_https(
     assert len(store.kept) == (status == 201)
 
 
-async def test_no_certificate_is_refused_by_tls_or_by_the_application(
-    house: House, certificates: Certificates
-) -> None:
+async def test_no_certificate_is_refused_by_tls_or_by_the_application(house: House, certificates: Certificates) -> None:
     """Where certificates are optional the anonymous caller may still have a token; without one it is 401."""
     assert await https(house, certificates, None, client_optional=False) == 0
     assert await https(house, certificates, None) == 401
