@@ -25,6 +25,9 @@ Component = tuple[int, list[str]]
 Repetition = tuple[int, str, list[Component]]
 """(number of the first leaf, text, components)."""
 
+Seen = bytearray | None
+"""Marks by leaf number: what was read already and is left out of `leaves`."""
+
 Key = tuple["Segment", int, int, int, int]
 """(segment, field, repetition, component, sub-component); 0 means "not named"."""
 
@@ -59,7 +62,8 @@ class Segment:
                 base += 1
                 if not text.isalnum():
                     base += text.count(d.component) + text.count(d.repetition) + text.count(d.subcomponent)
-        self._bases = bases
+        bases.append(base)
+        self._bases = bases  # one more than fields: the next free number closes the list
         self.size = base - first
         self._nodes: dict[int, list[Repetition]] = {}
 
@@ -75,7 +79,7 @@ class Segment:
         if not text:
             return []
         d, base = self.frame.delimiters, self._bases[field]
-        if text.isalnum() or (field < 3 and self.name in HEADERS):
+        if self._bases[field + 1] - base == 1 or (field < 3 and self.name in HEADERS):
             return [(base, text, [(base, [text])])]
         out: list[Repetition] = []
         for part in text.split(d.repetition):
@@ -128,19 +132,26 @@ class Segment:
             if inner is not None:
                 yield inner
 
-    def leaves(self) -> Iterator[Datum]:
+    def leaves(self, seen: Seen = None) -> list[Datum]:
         """Every non-empty leaf. MSH-1 and MSH-2 are delimiters, not content."""
-        frame = self.frame
-        start = 3 if self.name in HEADERS else 1
-        for field in range(start, len(self.fields)):
-            text = self.fields[field]
+        out: list[Datum] = []
+        self.gather(out, seen, self.first)
+        return out
+
+    def gather(self, out: list[Datum], seen: Seen, origin: int) -> None:
+        """Append the leaves that are not marked in `seen`, whose index 0 is the number `origin`."""
+        bases, fields = self._bases, self.fields
+        for field in range(3 if self.name in HEADERS else 1, len(fields)):
+            text = fields[field]
             if not text:
                 continue
-            if text.isalnum():
-                yield Datum(text, self._bases[field], frame, (self, field, 1, 1, 1))
+            base = bases[field]
+            if bases[field + 1] - base == 1:
+                if seen is None or not seen[base - origin]:
+                    out.append(_datum(self, text, base, (self, field, 1, 1, 1)))
                 continue
             for number, repetition in enumerate(self.repetitions(field), 1):
-                yield from _leaves(self, field, number, repetition)
+                _gather(self, field, number, repetition, out, seen, origin)
 
 
 class Part:
@@ -193,16 +204,21 @@ class Part:
         inner = self.component(path.component)
         return () if inner is None else (inner,)
 
-    def leaves(self) -> Iterator[Datum]:
-        yield from _leaves(self.segment, self.field, self.number, self.repetition, self.depth)
+    def leaves(self, seen: Seen = None) -> list[Datum]:
+        out: list[Datum] = []
+        _gather(self.segment, self.field, self.number, self.repetition, out, seen, self.first, self.depth)
+        return out
 
 
-def _leaves(segment: Segment, field: int, number: int, repetition: Repetition, depth: int = 0) -> Iterator[Datum]:
+def _gather(
+    segment: Segment, field: int, number: int, repetition: Repetition, out: list[Datum], seen: Seen, origin: int,
+    depth: int = 0,
+) -> None:  # fmt: skip
     for position, (base, subs) in enumerate(repetition[2], 1):
         for offset, text in enumerate(subs):
-            if text:
-                c, s = (depth, position) if depth else (position, offset + 1)
-                yield _datum(segment, text, base + offset, (segment, field, number, c, s))
+            if text and (seen is None or not seen[base + offset - origin]):
+                key = (segment, field, number, depth or position, position if depth else offset + 1)
+                out.append(_datum(segment, text, base + offset, key))
 
 
 def _datum(segment: Segment, text: str, leaf: int, key: Key, span: int = 1) -> Datum:
@@ -301,9 +317,12 @@ class Group:
                 end = _run(segments, start, end, path.members)
             yield Group(segments[led[n] : end])
 
-    def leaves(self) -> Iterator[Datum]:
+    def leaves(self, seen: Seen = None) -> list[Datum]:
+        out: list[Datum] = []
+        origin = self.first
         for segment in self.segments:
-            yield from segment.leaves()
+            segment.gather(out, seen, origin)
+        return out
 
 
 def _led(segments: Sequence[Segment], start: int, lead: tuple[str, ...]) -> int:

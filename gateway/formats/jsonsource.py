@@ -126,7 +126,7 @@ class JsonSource:
                 out.append(self._part(value, first, trail))
         return out
 
-    def leaves(self) -> Iterator[Datum]:
+    def leaves(self, seen: bytearray | None = None) -> Iterator[Datum]:
         stack = [(self.value, self.first, self.trail)]
         while stack:
             value, first, trail = stack.pop()
@@ -134,7 +134,7 @@ class JsonSource:
                 firsts = self._firsts[id(value)][0]
                 pairs = value.items() if isinstance(value, dict) else enumerate(value)
                 stack.extend(reversed([(member, firsts[key], (trail, key)) for key, member in pairs]))
-            elif value != "":
+            elif value != "" and (seen is None or not seen[first - self.first]):
                 yield _datum(self, value, first, trail)
 
     def _part(self, value: Any, first: int, trail: Trail) -> JsonSource:

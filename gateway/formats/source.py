@@ -7,7 +7,7 @@ Leaves have numbers that are unique inside one input and rise in document order,
     seen = bytearray(source.size)
     for datum in source.get(path):
         seen[datum.leaf - source.first : datum.leaf - source.first + datum.span] = b"\\x01" * datum.span
-    unread = [d for d in source.leaves() if not seen[d.leaf - source.first]]
+    unread = list(source.leaves(seen))
 """
 
 from __future__ import annotations
@@ -78,6 +78,9 @@ class Source(Protocol):
         """The parts under the path: segments, groups, repetitions, rows, elements, array members."""
         ...
 
-    def leaves(self) -> Iterable[Datum]:
-        """Every non-empty leaf exactly once, in document order."""
+    def leaves(self, seen: bytearray | None = None) -> Iterable[Datum]:
+        """Every non-empty leaf exactly once, in document order; without those marked in `seen`, if it is given.
+
+        `seen[n]` is the mark of leaf number `first + n`.
+        """
         ...

@@ -158,9 +158,9 @@ class Row:
             return ()
         return (self,) if path.rows or self.get(path) else ()
 
-    def leaves(self) -> Iterator[Datum]:
+    def leaves(self, seen: bytearray | None = None) -> Iterator[Datum]:
         for index, value in enumerate(self.cells):
-            if value != "":
+            if value != "" and (seen is None or not seen[index]):
                 yield Datum(value, self.first + index, self, index)
 
 
@@ -227,10 +227,10 @@ class Table:
     def each(self, path: TablePath) -> Sequence[Row]:
         return [row for rows in self._named(path) for row in rows if path.rows or row.get(path)]
 
-    def leaves(self) -> Iterator[Datum]:
+    def leaves(self, seen: bytearray | None = None) -> Iterator[Datum]:
         for rows in self._all():
             for row in rows:
-                yield from row.leaves()
+                yield from row.leaves(None if seen is None else seen[row.first : row.first + row.size])
 
 
 def wrong_width(heading: Heading, number: int, actual: int) -> Finding:

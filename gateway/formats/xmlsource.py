@@ -189,10 +189,12 @@ class XmlSource:
     def each(self, path: XmlPath) -> Sequence[XmlSource]:
         return [XmlSource(element, self._document) for element in self._find(path)]
 
-    def leaves(self) -> Iterator[Datum]:
+    def leaves(self, seen: bytearray | None = None) -> Iterator[Datum]:
+        first = self.first
         for element in self.element.iter(etree.Element):
-            yield from self._text(element)
-            yield from self._attributes(element)
+            for datum in (*self._text(element), *self._attributes(element)):
+                if seen is None or not seen[datum.leaf - first]:
+                    yield datum
 
     def _text(self, element: Element) -> Iterator[Datum]:
         text = own_text(element)
