@@ -115,11 +115,13 @@ class _Progress:
     """Watches one request through httpcore's trace: checks the pin before, and notes when, bytes leave."""
 
     def __init__(self, pins: frozenset[str]) -> None:
-        self.pins, self.sent = pins, False
+        self.pins, self.sent, self.whole = pins, False, False
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         if event.endswith("send_request_headers.started"):
             self.sent = True
+        elif event.endswith("send_request_body.complete"):
+            self.whole = True
         elif event == "connection.start_tls.complete":
             stream = info["return_value"]
             if not _pinned(self.pins, stream.get_extra_info("ssl_object")):
@@ -220,9 +222,12 @@ class Outbound:
                 request = line.client.build_request(
                     method, url, headers=plain, content=body, extensions={"trace": progress.trace}
                 )
-                return await self._exchange(line, request)
+                reply = await self._exchange(line, request)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
             raise _broke(error, progress.sent) from error
+        if reply.status < 300 and not progress.whole:
+            raise MaybeSent("GW-NET-005")  # a yes to what it had not read to its end
+        return reply
 
     async def _exchange(self, line: _Line, request: httpx.Request) -> Reply:
         response = await line.client.send(request, stream=True)
