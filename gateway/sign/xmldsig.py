@@ -122,9 +122,10 @@ def verify_xades(body: bytes, trust: Trust, at: datetime, names: Names | None = 
     targets = {f"#{properties.get('Id')}": properties, f"#{parts[2].get('Id')}": parts[2]}
     references = xmlshape.references(signature)
     found = [str(r.get("URI")) for r in references]
-    if found.count("") != 1 or f"#{properties.get('Id')}" not in found or len(set(found)) != len(found):
+    document = [u for u in found if u in xmlshape.whole(root)]
+    if len(document) != 1 or f"#{properties.get('Id')}" not in found or len(set(found)) != len(found):
         raise Refused("GW-SIGN-047", where="SignedProperties")
-    if not set(found) <= {"", *targets}:
+    if not set(found) <= {*document, *targets}:
         raise Refused("GW-SIGN-047", where="Reference")
     done = _verified(root, signature, references, trust, at, names, targets)
     _check_named(properties, done.certificate)
@@ -140,9 +141,13 @@ def _verified(
     names: Names | None,
     targets: dict[str, etree._Element] | None = None,
 ) -> Verified:
-    methods = [xmlshape.check_transforms(r, _WHOLE if r.get("URI") == "" else _PART) or C14N for r in references]
-    if any(r.get("URI") is None or (r.get("URI") != "" and targets is None) for r in references):
+    everything = xmlshape.whole(root)
+    uris = [r.get("URI") for r in references]
+    if any(u is None or u not in {*everything, *(targets or {})} for u in uris):
         raise Refused("GW-SIGN-047", where="Reference")
+    methods = [
+        xmlshape.check_transforms(r, _WHOLE if r.get("URI") in everything else _PART) or C14N for r in references
+    ]
     info = signature.find(ds("KeyInfo"))
     assert info is not None
     certificates = xmlshape.certificates_in(info, ds("X509Certificate"))
@@ -153,9 +158,9 @@ def _verified(
     document = b""
     for reference, method, data in zip(references, methods, covered, strict=True):
         uri, kept = str(reference.get("URI")), xmlshape.prefixes(reference)
-        element = xmlshape.without(root, signature) if uri == "" else (targets or {})[uri]
+        element = xmlshape.without(root, signature) if uri in everything else (targets or {})[uri]
         xmlshape.must_be(data, xmlshape.canonical(element, method, kept))
-        document = data if uri == "" else document
+        document = data if uri in everything else document
     return Verified(document, certificates[0])
 
 

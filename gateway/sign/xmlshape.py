@@ -75,6 +75,12 @@ def _ids(root: etree._Element) -> Iterable[str]:
                 yield str(value)
 
 
+def whole(root: etree._Element) -> frozenset[str]:
+    """The URIs that mean the whole document: the empty one, and the root's own id (ids are unique by then)."""
+    ids = (str(v) for n, v in root.attrib.items() if etree.QName(n).localname.lower() == "id")
+    return frozenset({"", *(f"#{v}" for v in ids)})
+
+
 def only(found: Sequence[etree._Element], where: str) -> etree._Element:
     """The one element; several or none are refused."""
     if len(found) != 1:
