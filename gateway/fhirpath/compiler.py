@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import Any, Final, NoReturn, cast
 
-from gateway.fhirpath import ast, operators, paths
+from gateway.fhirpath import ast, operators, paths, values
 from gateway.fhirpath.environment import EMPTY
 from gateway.fhirpath.faults import MEANING, Fault, FhirPathError
 from gateway.fhirpath.library import FUNCTIONS
@@ -232,8 +232,8 @@ def _operation(operator: operators.Operator, left: Run, right: Run, at: int) -> 
     def operation(this: Items, ctx: Context) -> Items:
         first, second = left(this, ctx), right(this, ctx)
         ctx.budget -= len(first) + len(second)
-        if ctx.budget < 0:
-            ctx.spend(0)
+        if ctx.budget < 0 or (first and first[0].__class__ is Node and first[0].value.__class__ is dict):
+            ctx.spend(values.weight(first) + values.weight(second))
         return operator(first, second)
 
     return Code(placed(operation, at))

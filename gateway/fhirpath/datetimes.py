@@ -10,6 +10,7 @@ import datetime as dt
 import re
 from calendar import monthrange
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -89,6 +90,7 @@ def _check(year: int, month: int = 1, day: int = 1) -> None:
     dt.date(year, month, day)
 
 
+@lru_cache(maxsize=4_096)
 def parse(text: str, kind: Kind) -> Temporal | None:
     """The value that the text writes in ISO 8601 as FHIRPath has it, or None where it writes none."""
     match = _PATTERNS[kind].fullmatch(text)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from gateway.fhirpath.compiler import Compiler
 
 
+# What one round of a loop without a natural end counts: about what it costs, in items.
+ROUND: Final = 20
+
+
 def _indexed(*terms: ast.Term) -> bool:
     return any(isinstance(part, ast.Index) for term in terms for part in ast.walk(term))
 
@@ -142,6 +146,7 @@ def _repeat(compiler: Compiler, term: ast.Call) -> Code:
         while waiting:
             found: Items = []
             for item in waiting:
+                ctx.spend(ROUND)
                 for made in projection([item], ctx):
                     ctx.spend(1)
                     mark = values.key(made)
@@ -161,8 +166,10 @@ def _repeat_all(compiler: Compiler, term: ast.Call) -> Code:
         out: Items = []
         waiting = source(this, ctx)
         while waiting:
-            found = [made for item in waiting for made in projection([item], ctx)]
-            ctx.spend(len(found) + len(waiting))
+            found = []
+            for item in waiting:
+                found.extend(projection([item], ctx))
+                ctx.spend(len(found) + ROUND)
             out.extend(found)
             waiting = found
         return out
@@ -181,7 +188,7 @@ def _aggregate(compiler: Compiler, term: ast.Call) -> Code:
         for place, item in enumerate(items):
             ctx.index, ctx.total = place, total
             total = step([item], ctx)
-            ctx.spend(len(total) + 1)
+            ctx.spend(len(total) + ROUND)
         ctx.total, ctx.index = kept, index
         return total
 
