@@ -17,6 +17,7 @@ PRIMITIVES: Final = frozenset(
     {"base64Binary", "boolean", "canonical", "code", "date", "dateTime", "decimal", "id", "instant", "integer"}
     | {"markdown", "oid", "positiveInt", "string", "time", "unsignedInt", "uri", "url", "uuid", "xhtml"}
 )
+_PROFILE_ELEMENT: Final = "/elementdefinition-profile-element"
 RESOURCES: Final = frozenset({"Resource", "DomainResource"})
 
 
@@ -53,13 +54,24 @@ def type_refs(definition: Json) -> tuple[TypeRef, ...]:
     return tuple(
         TypeRef(
             _code(each),
-            tuple(each.get("profile", ())),
+            _profiles(each),
             tuple(each.get("targetProfile", ())),
             tuple(each.get("aggregation", ())),
         )
         for each in definition.get("type", ())
         if "code" in each
     )
+
+
+def _profiles(source: Json) -> tuple[str, ...]:
+    """The profiles of a type; `url#element` where only one element of the profile is meant."""
+    found: list[str] = []
+    notes = source.get("_profile", ())
+    for at, url in enumerate(source.get("profile", ())):
+        note = notes[at] if at < len(notes) else None
+        inner = [e for e in (note or {}).get("extension", ()) if str(e.get("url", "")).endswith(_PROFILE_ELEMENT)]
+        found.append(f"{url}#{inner[0].get('valueString')}" if inner else url)
+    return tuple(found)
 
 
 def _code(source: Json) -> str:
@@ -70,6 +82,13 @@ def _code(source: Json) -> str:
                 return str(extension.get("valueUrl", extension.get("valueUri", "string")))
         return "string"
     return code.removeprefix(R4)
+
+
+def is_base(definition: Json) -> bool:
+    """Whether a StructureDefinition defines a type, rather than constraining one."""
+    if "derivation" in definition:
+        return bool(definition["derivation"] != "constraint")
+    return definition.get("url") == R4 + str(definition.get("type"))
 
 
 def capital(name: str) -> str:
@@ -88,7 +107,7 @@ class Model:
 
     def _base(self, name: str) -> Json | None:
         found = self.pack.structure(name)
-        if found is None or found.get("derivation") == "constraint" or "." in name:
+        if found is None or not is_base(found) or "." in name:
             return None
         return found
 
@@ -104,12 +123,12 @@ class Model:
             if not parent:
                 parts.setdefault(path, {})
                 continue
-            element = self._element(path, last, definition)
+            element = self._element(path, last, definition, found.get("kind") == "resource")
             parts.setdefault(parent, {})[element.name] = element
         self._types.update(parts)
 
     @staticmethod
-    def _element(path: str, last: str, definition: Json) -> Element:
+    def _element(path: str, last: str, definition: Json, resource: bool) -> Element:
         types = type_refs(definition)
         if "contentReference" in definition:
             types = (TypeRef(definition["contentReference"].partition("#")[2]),)
@@ -117,6 +136,8 @@ class Model:
             types = (TypeRef(path),)
         many = definition.get("max", "*") not in ("0", "1")
         choice = last.endswith("[x]")
+        if last == "id" and path.count(".") == 1 and (types and types[0].code == "string") and resource:
+            types = (TypeRef("id"),)  # 4.0.1 names the wrong type for Resource.id; 2.24.0.1 and 2.25 say id
         return Element(last.removesuffix("[x]"), path, int(definition.get("min", 0)), many, choice, types, definition)
 
     def known(self, key: str) -> bool:

@@ -27,10 +27,10 @@ ObjectCheck = Callable[[Json, Path, Run], None]
 class Profile:
     """One profile (or extension definition), ready to be run on a value of its type."""
 
-    def __init__(self, source: Rules, definition: Json, spec: Spec) -> None:
+    def __init__(self, source: Rules, definition: Json, spec: Spec, part: str | None = None) -> None:
         self.definition = definition
         self.url = str(definition.get("url"))
-        self.type = str(definition.get("type"))
+        self.type = part or str(definition.get("type"))
         self.spec = spec
         self.source = source
         self._checks: list[ObjectCheck] | None = None
@@ -216,7 +216,7 @@ def _profiled(refs: tuple[TypeRef, ...]) -> ItemCheck:
         by_code[ref.code] = (*by_code.get(ref.code, ()), *ref.profiles) if ref.profiles else ()
 
     def check(item: Item, path: Path, run: Run) -> None:
-        urls = by_code.get(item.code, ())
+        urls = by_code.get(item.code) or by_code.get("Resource") or by_code.get("DomainResource") or ()
         if not urls or type(item.value) is not dict:
             return
         if item.code == "Extension" and item.value.get("url") in urls:

@@ -79,7 +79,7 @@ class Pack:
     def _own(self, kind: str, url: str, version: str | None) -> Json | None:
         if version is not None:
             for each in reversed(self._versions.get((kind, url), ())):
-                if each.get("version", version) == version:
+                if f"{each.get('version', version)}.".startswith(f"{version}."):
                     return each
         made = self._made[kind].get(url)
         if made is None and (raw := self._members(kind).get(url)) is not None:

@@ -212,7 +212,7 @@ def _in_bundle(reference: str, path: Path, run: Run) -> Json | None:
     if reference.startswith("urn:") and run.root.get("resourceType") == "Bundle":
         if run.root.get("type") in ("transaction", "batch", "document", "message", "collection"):
             run.say("GW-VAL-022", path, severity="warning", args={"reference": shown(reference)})
-    elif unresolved is not None:
+    elif unresolved is not None and not _ABSOLUTE.match(reference):
         run.say("GW-VAL-022", path, severity=unresolved, args={"reference": shown(reference)})
     if run.root.get("resourceType") == "Bundle" and not _ABSOLUTE.match(reference):
         _wrong_type_nearby(reference, path, run)
@@ -229,7 +229,7 @@ def _wrong_type_nearby(reference: str, path: Path, run: Run) -> None:
     if parts is None or run.index is None:
         return
     for each in run.index.entries:
-        if each.full_url.endswith((":" + parts["id"], "/" + parts["id"])):
+        if each.full_url.startswith("urn:") and each.full_url.endswith(":" + parts["id"]):
             kind = str(each.resource.get("resourceType"))
             if kind != parts["type"]:
                 run.say("GW-VAL-019", path, args={"reference": shown(reference), "found": kind})

@@ -17,13 +17,13 @@ from gateway.validate.bindings import answer_coding
 from gateway.validate.checks import Checks
 from gateway.validate.extensions import value_at
 from gateway.validate.lineage import placed
-from gateway.validate.model import RESOURCES, Model, PathTypes
+from gateway.validate.model import RESOURCES, Model, PathTypes, is_base
 from gateway.validate.overlay import Primitive, Profile
 from gateway.validate.pack import R4, Pack, split_canonical
 from gateway.validate.references import Entry, Index
 from gateway.validate.run import MAX_DEPTH, MAX_FINDINGS, Path, Policy, Run, TooMany, errors, shown
 from gateway.validate.shape import Shape
-from gateway.validate.spec import Broken, Spec, build
+from gateway.validate.spec import Broken, Spec, build, element_path
 from gateway.validate.terminology import Service, Terminology, _no_service
 
 
@@ -57,12 +57,19 @@ class Rules:
         return self._specs[canonical]
 
     def _build(self, canonical: str) -> Spec | None:
+        url, _, part = canonical.partition("#")
+        if part:
+            whole = self.spec(url)
+            return None if whole is None else whole.find(part)
         definition = self.pack.find("StructureDefinition", canonical)
-        if definition is None or definition.get("derivation") != "constraint":
+        if definition is None or is_base(definition):
             return None
-        parent = self.spec(str(definition.get("baseDefinition", "")))
+        base = str(definition.get("baseDefinition", ""))
+        parent = self.spec(base)
+        above = self.pack.find("StructureDefinition", base)
+        core_parent = above is not None and is_base(above)
         try:
-            return build(self.model, definition, parent)
+            return build(self.model, definition, parent, core_parent)
         except (Broken, KeyError, TypeError, ValueError, AttributeError) as error:
             self._broken[canonical] = shown(str(error))
             return None
@@ -71,8 +78,11 @@ class Rules:
         """The compiled profile; None where there is none to run."""
         if canonical not in self._profiles:
             spec = self.spec(canonical)
-            definition = self.pack.find("StructureDefinition", canonical)
-            made = Profile(self, definition, spec) if spec is not None and definition is not None else None
+            url, _, part = canonical.partition("#")
+            definition = self.pack.find("StructureDefinition", url)
+            made = None
+            if spec is not None and definition is not None:
+                made = Profile(self, definition, spec, element_path(part) if part else None)
             if len(self._profiles) < _KEPT:
                 self._profiles[canonical] = made
             return made
@@ -126,6 +136,9 @@ class Rules:
         """A value against a profile, with the surroundings that a resource has."""
         profile = self.profile(url)
         if profile is None:
+            base = split_canonical(url)[0].removeprefix(R4)
+            if self.model.is_resource(base) and base not in self.model.ancestry(code):
+                run.say("GW-VAL-037", path, args={"type": code, "allowed": base})
             return
         if value is run.resource or not self.model.is_concrete_resource(code):
             profile(value, path, run)

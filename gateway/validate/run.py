@@ -57,6 +57,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What an endpoint wants where the specification leaves a choice."""
 
     unknown_extension: Severity | None = "error"  # None: kept in silence; a modifier is always an error
+    examples: bool = True  # whether an unknown extension of an example domain (RFC 2606) is only a warning
     unresolved: Severity | None = None  # a relative or absolute reference that nothing here resolves
     unknown_profile: Severity = "error"  # of an asserted profile; in meta.profile it is a warning
     narrative: Severity = "error"

@@ -15,6 +15,7 @@ from gateway.validate import references
 from gateway.validate.bindings import answer_coding
 from gateway.validate.equality import fits_pattern, same
 from gateway.validate.model import Element, capital
+from gateway.validate.pack import R4, split_canonical
 from gateway.validate.run import Path, Run, errors, shown
 from gateway.validate.spec import Spec
 
@@ -171,7 +172,9 @@ def _inside(source: Rules, spec: Spec, kind: str, argument: str) -> list[Spec | 
     for ref in spec.types or ():
         for profile in ref.targets if kind == "resolve" else ref.profiles:
             root = source.spec(profile)
-            if root is not None:
+            if root is None and kind == "resolve":
+                found.append(Spec("", split_canonical(profile)[0].removeprefix(R4)))
+            elif root is not None:
                 found += [root] if kind == "resolve" else _inside(source, root, kind, argument)
     return found
 

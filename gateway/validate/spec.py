@@ -1,7 +1,7 @@
 """A profile as a tree: what it adds to its base type, element by element, slice by slice.
 
-Made from a snapshot (then what equals the base type is dropped) or from a differential over the tree of the parent
-profile. Nothing is written back: this is not a snapshot generator, only what a compiler needs. Sources: FHIR R4
+Made from a differential over the tree of the parent profile, or from a snapshot; what equals the base type is
+dropped. Nothing is written back: this is not a snapshot generator, only what a compiler needs. Sources: FHIR R4
 5.1 (profiling, slicing, re-slicing), 1.13 (ElementDefinition, element ids).
 """
 
@@ -69,6 +69,16 @@ class Spec:
             each.prune()
         self.children = {name: each for name, each in self.children.items() if not each.empty}
 
+    def find(self, id: str) -> Spec | None:
+        """The Spec of an element id below a root Spec, if the profile says anything of it."""
+        found: Spec | None = self
+        for segment in id.split(".")[1:]:
+            name, _, cut = segment.partition(":")
+            found = found.children.get(name.removesuffix("[x]")) if found is not None else None
+            for each in cut.split("/") if cut else ():
+                found = found.slices.get(each) if found is not None else None
+        return found
+
     def child(self, name: str) -> Spec:
         """The element of that name, made when it is not there yet."""
         if name not in self.children:
@@ -84,19 +94,29 @@ class Spec:
         return found.slice(inner) if inner else found
 
 
+def element_path(id: str) -> str:
+    """The path of an element id: Composition.section:codeA -> Composition.section."""
+    return ".".join(each.partition(":")[0].removesuffix("[x]") for each in id.split("."))
+
+
 class Broken(Exception):
     """The definition cannot be understood; says where."""
 
 
-def build(model: Model, definition: Json, parent: Spec | None) -> Spec:
-    """The tree of a profile. `parent` is the tree of its base profile, None where the base is a core type."""
-    snapshot = (definition.get("snapshot") or {}).get("element")
-    rows = snapshot or (definition.get("differential") or {}).get("element") or ()
+def build(model: Model, definition: Json, parent: Spec | None, core_parent: bool) -> Spec:
+    """The tree of a profile. `parent` is the tree of its base profile, None where the base is a core type.
+
+    The differential is what the author wrote; the snapshot is used where there is no differential, or where the
+    parent is not known.
+    """
+    differential = (definition.get("differential") or {}).get("element")
+    use_snapshot = not differential or (parent is None and not core_parent)
+    rows = (definition.get("snapshot") or {}).get("element") if use_snapshot else differential
     kind = str(definition.get("type"))
-    root = parent.copy() if parent is not None and not snapshot else Spec("", kind)
-    for way, row in ways(rows):
+    root = parent.copy() if parent is not None and not use_snapshot else Spec("", kind)
+    for way, row in ways(rows or differential or ()):
         spec, element = _descend(model, root, kind, way)
-        _apply(model, spec, element, row, kind if len(way) == 1 else "", bool(snapshot))
+        _apply(model, spec, element, row, kind if len(way) == 1 else "")
     root.prune()
     return root
 
@@ -166,7 +186,7 @@ def _key(spec: Spec, element: Element, cut: str) -> str:
 # --- one row --------------------------------------------------------------------
 
 
-def _apply(model: Model, spec: Spec, element: Element | None, row: Json, kind: str, pruning: bool) -> None:
+def _apply(model: Model, spec: Spec, element: Element | None, row: Json, kind: str) -> None:
     base: Json = (element.definition if element is not None else model.root(kind)) or {}
     sliced = bool(row.get("sliceName")) or spec.label.rpartition(".")[2].partition(":")[2] != ""
     spec.definition = row
@@ -187,8 +207,6 @@ def _apply(model: Model, spec: Spec, element: Element | None, row: Json, kind: s
     spec.must_have_value = spec.must_have_value or _must_have_value(row)
     if "slicing" in row:
         spec.slicing = row["slicing"]
-    if not pruning and row.get("max") == "0" and element is not None:
-        spec.max = 0
 
 
 def _cardinality(spec: Spec, element: Element, row: Json, sliced: bool) -> None:
@@ -207,7 +225,8 @@ def _types(spec: Spec, element: Element | None, row: Json, sliced: bool) -> None
     refs = type_refs(row)
     if element.types and "." in element.types[0].code:
         refs = tuple(ref._replace(code=element.types[0].code) for ref in refs if ref.code in ("BackboneElement", "Element"))
-    if refs and (sliced or set(refs) != set(element.types)):
+    plain = not element.choice and all(ref.code in PRIMITIVES and not ref.profiles for ref in refs)
+    if refs and not plain and (sliced or set(refs) != set(element.types)):
         spec.types = refs
 
 

@@ -19,7 +19,7 @@ Service = Callable[[str, str | None, str], Answer]
 """(value set, system, code) -> answer. Pure rooms get one that only looks at what was fetched before."""
 
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
-_MEDIA: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+*-]+(?:\s*;.*)?")
+_MEDIA: Final = re.compile(r"xml|json|ttl|[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+*-]+(?:\s*;.*)?")
 _SYNTAX: Final[Mapping[str, re.Pattern[str]]] = {"urn:ietf:bcp:47": _LANGUAGE, "urn:ietf:bcp:13": _MEDIA}
 MAX_DEPTH: Final = 20
 
