@@ -31,7 +31,7 @@ from gateway.message import Exchange, Move, Outcome, Step, SubmissionStatus
 from gateway.network import Outbound
 from gateway.operate import handlers
 from gateway.pool import Pool
-from gateway.ports import Wire
+from gateway.ports import Mapper, Wire
 from gateway.receive import callbacks
 from gateway.receive.door import Door
 from gateway.receive.http import make_app
@@ -76,9 +76,11 @@ class Gateway:
             later = partial(callbacks.later, settings.sender, self.clock)
             self.work = Work(settings, self.ledger, self.pool, self.clock, self.bell, rules.programmes, later)
             self.dispatcher = self._make_dispatcher(rules.mapper)
+            signer = workers.evidence_signer(settings)
             self.callbacks = callbacks.Callbacks(
-                self.ledger, self.network, workers.evidence_signer(settings), self.clock, settings.sender
+                self.ledger, self.network, signer, self.clock, settings.sender, committed=self.committed
             )
+            self._stack.push_async_callback(self.callbacks.stop)
             if self._receive:
                 await self._listen(later)
             admin = Admin(data, handlers(self.ledger, settings, self.clock, self.committed, self.work.registry_changed))
@@ -112,7 +114,7 @@ class Gateway:
 
     # --- putting together ----------------------------------------
 
-    def _make_dispatcher(self, mapper: workers.Mapper) -> Dispatcher:
+    def _make_dispatcher(self, mapper: Mapper) -> Dispatcher:
         settings = self.settings
         ring = KeyRing(settings.key)
         trusts = {"": _trust(settings)} if "signer" in settings.trust else {}

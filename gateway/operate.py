@@ -6,23 +6,27 @@ like every step, with the operator's reason in the audit event.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from gateway import audit
+from gateway.audit import events
 from gateway.clock import Clock
 from gateway.desk.admin import Handler
 from gateway.errors import GatewayError
 from gateway.flow import FINAL, Room, Thing, waiting
+from gateway.formats import json
 from gateway.message import Conformity, Exchange, Json, Move, RegistryEntry, Step
 from gateway.settings import Settings
 from gateway.store import Ledger
 
 _ACTS: Final[dict[str, str]] = {"replay": "due", "drop": "rejected", "supersede": "superseded"}
 """What may be done to a parked or unknown exchange, and the state it leads to."""
+
+_MANY: Final = 10_000
 
 Done = Callable[[Step], None]
 
@@ -55,6 +59,9 @@ class Operator:
                 waits = state in waiting(Thing(thing))
                 age = (now - since).total_seconds() if waits and since else None
                 yield {"thing": thing, "state": state, "count": count, "waiting": waits, "oldest_seconds": age}
+        # A complete case waits for its document in no state of its own, so it is counted here (promise 2).
+        due = len(await self._ledger.undocumented(_MANY))
+        yield {"thing": "document", "state": "due", "count": due, "waiting": True, "oldest_seconds": None}
 
     async def trace(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
         """Everything about one submission: journal, items with their results, attempts and receipts."""
@@ -109,7 +116,7 @@ class Operator:
             return
         now, to = self._clock.now(), _ACTS[act]
         move = Move(thing=Thing.EXCHANGE, id=id, frm=exchange.state, to=to, room=Room.DESK)
-        event = audit.operator_acted("operator", act, f"exchange/{id}", reason, now)
+        event = events.operator_acted("operator", act, (f"exchange/{id}",), now, reason)
         after = msgspec.structs.replace(exchange, state=to, next_at=None, tries=0, reason=None)
         await self._commit(Step(name=act, at=now, moves=(move,), writes=(after,), audit=(event,)))
         yield {"did": act, "exchange": id}
@@ -120,7 +127,8 @@ class Operator:
         now = self._clock.now()
         for start in range(0, len(entries), 1000):
             part = entries[start : start + 1000]
-            event = audit.registry_imported("operator", part[0].programme, len(part), now)
+            digest = hashlib.sha256(json.write(part)).hexdigest()
+            event = events.registry_imported("operator", part[0].programme, part[0].kind, len(part), digest, now)
             await self._commit(Step(name="registry", at=now, writes=tuple(part), audit=(event,)))
             yield {"imported": start + len(part), "of": len(entries)}
         self._changed()
@@ -130,7 +138,7 @@ class Operator:
         record = msgspec.convert(arguments["record"], Conformity)
         self._settings.one_destination(record.destination)
         now = self._clock.now()
-        event = audit.operator_acted("operator", "conformity", f"destination/{record.destination}", record.number, now)
+        event = events.conformity_recorded("operator", record.destination, now)
         await self._commit(Step(name="conformity", at=now, writes=(record,), audit=(event,)))
         yield {"entered": record.number, "destination": record.destination}
 

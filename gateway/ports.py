@@ -183,12 +183,18 @@ class EvidenceSigner(Protocol):
 class SignatureValue(Protocol):
     """What a raw signature consists of; destinations place the parts where they want them."""
 
-    value: bytes
-    method: str
-    certificate_der: bytes
-    subject_dn: str
-    thumbprint: str
-    timestamp: datetime
+    @property
+    def value(self) -> bytes: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def certificate_der(self) -> bytes: ...
+    @property
+    def subject_dn(self) -> str: ...
+    @property
+    def thumbprint(self) -> str: ...
+    @property
+    def timestamp(self) -> datetime: ...
 
 
 class Signer(Protocol):
@@ -208,9 +214,12 @@ class Gate(Protocol):
 class Reply(Protocol):
     """What came back over the network."""
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def body(self) -> bytes: ...
 
 
 class NotSent(Exception):

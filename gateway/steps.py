@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from gateway import audit
+from gateway.audit import events
 from gateway.errors import finding
 from gateway.flow import NEW, Room, Thing
 from gateway.formats import json
@@ -83,7 +83,7 @@ def itemise(submission: Submission, examined: Sequence[Examined], at: datetime, 
     to = "refused" if _unreadable(examined) else "itemised"
     moves = [Move(thing=Thing.SUBMISSION, id=submission.id, frm="received", to=to, room=Room.MAP)]
     writes: list[Write] = []
-    events: list[AuditRecord] = []
+    trail: list[AuditRecord] = []
     for each in examined:
         id = item_id(submission.id, each.result.index)
         steps, state = _item_moves(id, each.refused_by)
@@ -91,11 +91,10 @@ def itemise(submission: Submission, examined: Sequence[Examined], at: datetime, 
         writes.append(_item(id, submission, each.result, state))
         if state == "refused":
             codes = [f.code for f in each.result.findings if f.severity == "error"]
-            events.append(audit.item_refused(submission.sender, submission.id, id, codes, at))
-    if not examined or to == "itemised":
-        events.append(audit.submission_itemised(submission.sender, submission.id, len(examined), at))
+            trail.append(events.item_refused(id, submission.id, submission.sender, codes, at))
+    trail.append(events.submission_examined(submission.id, submission.sender, len(examined), len(trail), at))
     moves += [Move(thing=Thing.ANSWER, id=a.id, frm=NEW, to="owed", room=Room.MAP) for a in answers]
-    return Step(name="itemise", at=at, moves=tuple(moves), writes=(*writes, *answers), audit=tuple(events))
+    return Step(name="itemise", at=at, moves=tuple(moves), writes=(*writes, *answers), audit=tuple(trail))
 
 
 def _item(id: str, submission: Submission, result: ItemResult, state: str) -> ItemRecord:
@@ -115,14 +114,14 @@ def park_submission(submission: Submission, reference: str, at: datetime) -> Ste
     move = Move(
         thing=Thing.SUBMISSION, id=submission.id, frm="received", to="parked", room=Room.MAP, reason="GW-CORE-001"
     )
-    event = audit.parked("submission", submission.id, reference, at)
+    event = events.submission_parked(submission.id, submission.sender, reference, at)
     return Step(name="park", at=at, moves=(move,), audit=(event,))
 
 
-def park_item(item: ItemRecord, reference: str, at: datetime) -> Step:
+def park_item(item: ItemRecord, at: datetime) -> Step:
     """An item that could not be gathered by a fault of ours."""
     move = Move(thing=Thing.ITEM, id=item.id, frm="valid", to="parked", room=Room.GATHER, reason="GW-CORE-001")
-    event = audit.parked("item", item.id, reference, at)
+    event = events.item_parked(item.id, item.submission, item.sender, "GW-CORE-001", at)
     parked = msgspec.structs.replace(item, state="parked")
     return Step(name="park", at=at, moves=(move,), writes=(parked,), audit=(event,))
 
@@ -130,7 +129,7 @@ def park_item(item: ItemRecord, reference: str, at: datetime) -> Step:
 def park_case(case: Case, reference: str, at: datetime) -> Step:
     """A complete case whose document could not be made by a fault of ours; a later item reopens it."""
     move = Move(thing=Thing.CASE, id=case.id, frm="complete", to="parked", room=Room.GATHER, reason="GW-CORE-001")
-    event = audit.parked("case", case.id, reference, at)
+    event = events.case_parked(case.id, case.sender, reference, at)
     parked = msgspec.structs.replace(case, state="parked")
     return Step(name="park", at=at, moves=(move,), writes=(parked,), audit=(event,))
 
@@ -141,7 +140,7 @@ def gather(programme: Programme, case: Case | None, item: ItemRecord, at: dateti
     assert ref is not None, "only items with a case are valid"
     joined, moves = cases.join(cases.plan_for(programme, ref.kind), case, item, at)
     gathered = msgspec.structs.replace(item, state="gathered", case=joined.id)
-    event = audit.case_changed(item.sender, joined.id, item.id, joined.state, at)
+    event = events.case_changed(joined.id, item.id, item.sender, joined.state, at)
     return Step(name="gather", at=at, moves=moves, writes=(gathered, joined), audit=(event,))
 
 
@@ -155,7 +154,8 @@ def missing_parts(programme: Programme, case: Case) -> Finding:
 def pass_limit(programme: Programme, case: Case, at: datetime, answers: Sequence[Answer] = ()) -> Step:
     """A case whose time is up."""
     after, move = cases.pass_limit(cases.plan_for(programme, case.kind), case)
-    event = audit.case_changed(case.sender, case.id, "", after.state, at)
+    made = events.case_completed if after.state == "complete" else events.case_expired
+    event = made(case.id, case.sender, at)
     owed = [Move(thing=Thing.ANSWER, id=a.id, frm=NEW, to="owed", room=Room.GATHER) for a in answers]
     return Step(name="limit", at=at, moves=(move, *owed), writes=(after, *answers), audit=(event,))
 
@@ -188,16 +188,18 @@ def publish(
     writes: list[Write] = [made]
     resources = [entry["resource"] for entry in bundle["entry"]] + [provenance]
     writes += [_resource(each, case, made) for each in resources if each["resourceType"] != "MessageHeader"]
-    events = [audit.document_signed(case.sender, made.id, case.id, at)]
+    proof = made.evidence.certificate_digest
+    trail = [events.document_signed(made.id, case.id, case.sender, made.digest, proof, made.submissions, at)]
     for destination in routes.destinations(programme, case.kind, bundle, at):
         for overtaken, move in routes.overtake(older, destination):
             writes.append(overtaken)
             moves.append(move)
+            trail.append(events.exchange_superseded(overtaken.id, overtaken.document, destination, made.id, at))
         exchange, move = routes.owe(made, case, destination, at)
         writes.append(exchange)
         moves.append(move)
-        events.append(audit.exchange_owed(destination, exchange.id, made.id, at))
-    return Step(name="publish", at=at, moves=tuple(moves), writes=tuple(writes), audit=tuple(events))
+        trail.append(events.exchange_owed(exchange.id, made.id, destination, at))
+    return Step(name="publish", at=at, moves=tuple(moves), writes=tuple(writes), audit=tuple(trail))
 
 
 def _resource(resource: Json, case: Case, made: Document) -> StoredResource:

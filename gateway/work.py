@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -127,7 +128,7 @@ class Work:
         for submission in fresh:
             task = asyncio.create_task(self._take(submission))
             self._taking[submission.id] = task
-            task.add_done_callback(lambda done, taken=submission.id: self._taken(taken, done))
+            task.add_done_callback(partial(self._taken, submission.id))
         return bool(fresh)
 
     def _taken(self, id: str, task: asyncio.Task[None]) -> None:
@@ -185,13 +186,12 @@ class Work:
     async def _gather_subject(self, items: Sequence[ItemRecord]) -> None:
         for item in items:
             try:
-                await self._guard(
-                    self._join(item),
-                    lambda reference, item=item: steps.park_item(item, reference, self._clock.now()),  # type: ignore[misc]
-                    item.id,
-                )
+                await self._guard(self._join(item), partial(self._park_item, item), item.id)
             except StaleState:
                 return  # somebody else took a step of this case: ask the ledger again
+
+    def _park_item(self, item: ItemRecord, _reference: str) -> Step:
+        return steps.park_item(item, self._clock.now())
 
     async def _join(self, item: ItemRecord) -> None:
         assert item.result.case is not None

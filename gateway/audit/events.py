@@ -116,6 +116,36 @@ def answer_given(answer: str, submission: str, sender: str, kind: str, at: datet
 # --- through ----------------------------------------
 
 
+def submission_examined(submission: str, sender: str, items: int, refused: int, at: datetime) -> AuditRecord:
+    """A submission was taken apart, mapped and validated: how many items, how many of them refused."""
+    detail = {"items": str(items), "refused": str(refused)}
+    outcome = MINOR if refused else DONE
+    return _event((codes.PATIENT_RECORD, "transform"), "E", outcome, sender, [f"submission/{submission}"], at, detail)
+
+
+def submission_parked(submission: str, sender: str, reference: str, at: datetime) -> AuditRecord:
+    """A defect of ours met the submission; the log has the reference."""
+    detail = {"reference": reference}
+    return _event((codes.PATIENT_RECORD, "hold"), "E", SERIOUS, sender, [f"submission/{submission}"], at, detail)
+
+
+def case_changed(case: str, item: str, sender: str, state: str, at: datetime) -> AuditRecord:
+    """An item joined its case, and the case is now in that state."""
+    entities = [f"case/{case}", f"item/{item}"]
+    return _event((codes.PATIENT_RECORD, "transform"), "U", DONE, sender, entities, at, {"state": state})
+
+
+def case_completed(case: str, sender: str, at: datetime) -> AuditRecord:
+    """The time limit completed the case, as its plan says."""
+    return _event((codes.PATIENT_RECORD, "transform"), "U", DONE, sender, [f"case/{case}"], at)
+
+
+def case_parked(case: str, sender: str, reference: str, at: datetime) -> AuditRecord:
+    """The document of a complete case could not be made by a fault of ours."""
+    detail = {"reference": reference}
+    return _event((codes.PATIENT_RECORD, "hold"), "E", SERIOUS, sender, [f"case/{case}"], at, detail)
+
+
 def case_expired(case: str, sender: str, at: datetime) -> AuditRecord:
     """The time limit passed with parts missing."""
     return _event((codes.PATIENT_RECORD, "hold"), "E", MINOR, sender, [f"case/{case}"], at)
@@ -145,6 +175,11 @@ def _exchange(
 ) -> AuditRecord:
     entities = [f"exchange/{exchange}", f"document/{document}"]
     return _event((codes.EXPORT, subtype), action, outcome, destination, entities, at, detail)
+
+
+def exchange_owed(exchange: str, document: str, destination: str, at: datetime) -> AuditRecord:
+    """A document is owed to a destination from now on."""
+    return _exchange("hold", "C", DONE, exchange, document, destination, at, {})
 
 
 def exchange_sent(

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway import programme as programme_data
 from gateway import settings as configuration
 from gateway import workers
 from gateway.clock import SystemClock
@@ -20,7 +21,7 @@ from gateway.commands import ledger, show
 from gateway.errors import Misconfigured
 from gateway.formats import json, media
 from gateway.gather import routes
-from gateway.message import LANGUAGES, ItemResult, RegistryEntry, Submission
+from gateway.message import LANGUAGES, ItemResult, Language, RegistryEntry, Submission
 from gateway.settings import Settings
 from gateway.workers import Examined
 
@@ -119,7 +120,7 @@ def run(arguments: Namespace) -> int:
     return 1 if any(each.refused_by for each in found) else 0
 
 
-def preview(each: Examined, language: configuration.Language) -> Iterable[str]:
+def preview(each: Examined, language: Language) -> Iterable[str]:
     """One item: resources, findings, loss report."""
     result = each.result
     verdict = f"refused by {each.refused_by}" if each.refused_by else "accepted"
@@ -147,7 +148,7 @@ def explain(result: ItemResult, wanted: str) -> Iterable[str]:
 
 def _owed(settings: Settings, name: str, found: Sequence[Examined]) -> Iterable[str]:
     """To whom a document of each case would be owed today."""
-    programme = workers.load_programme(Path(settings.home), name)
+    programme = programme_data.load(Path(settings.home), name)
     at = SystemClock().now()
     kinds = {each.result.case.kind for each in found if each.result.case and not each.refused_by}
     for kind in sorted(kinds):
