@@ -11,7 +11,7 @@ import asyncio
 import secrets
 import ssl
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -31,6 +31,7 @@ log: Final = structlog.get_logger("gateway.receive")
 
 READ_BYTES: Final = 64 * 1024
 WRITE_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 1.0
 GRACE_SECONDS: Final = 10.0
 MESSAGES_IN_MEMORY: Final = 16
 """The open blocks of all connections together may hold this many times `max_message`."""
@@ -99,8 +100,8 @@ class MllpServer:
         plaintext = any(source.plaintext for sender in senders for source in sender.mllp)
         self._ssl: ssl.SSLContext | None = tls.server_context(settings.tls, settings.host, plaintext)
         self._server: asyncio.Server | None = None
-        self._connections: dict[asyncio.Task[None], Connection] = {}
-        self.stopping = False
+        self._connections: dict[asyncio.Task[Any], Connection] = {}
+        self.stopping = asyncio.Event()
 
     @property
     def port(self) -> int:
@@ -123,14 +124,16 @@ class MllpServer:
         """Take no more connections, finish the messages in hand, then close."""
         if self._server is None:
             return
-        self.stopping = True
+        self.stopping.set()
         self._server.close()
         for connection in self._connections.values():
             connection.hurry()
         if self._connections:
             await asyncio.wait(self._connections, timeout=GRACE_SECONDS)
-        for task in self._connections:
-            task.cancel()
+        for connection in self._connections.values():
+            connection.abandon()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=GRACE_SECONDS)
         await self._server.wait_closed()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -138,18 +141,26 @@ class MllpServer:
             log.warning("too_many_connections", port=self.settings.port)
             writer.transport.abort()
             return
-        connection = Connection(self, reader, writer)
-        task = asyncio.create_task(connection.run())
-        self._connections[task] = connection
+        here = asyncio.current_task()
+        assert here is not None
+        connection = self._connections[here] = Connection(self, reader, writer)
         try:
-            await asyncio.wait({task})
-        finally:
-            self._connections.pop(task, None)
-            if not task.done():
-                task.cancel()
-            elif not task.cancelled() and (fault := task.exception()) is not None:
+            fault = await connection.served()
+            if fault is not None:
                 log.info("connection_ended", error=type(fault).__name__)
-            writer.transport.abort() if writer.transport.is_closing() else writer.close()
+            await _hang_up(writer)
+        finally:
+            del self._connections[here]
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close politely; a peer that does not read its last answer is cut."""
+    try:
+        writer.close()
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await writer.wait_closed()
+    except (TimeoutError, OSError):
+        writer.transport.abort()
 
 
 class Connection:
@@ -162,9 +173,21 @@ class Connection:
         self._host = str((writer.get_extra_info("peername") or ("",))[0])
         self._held = 0
         self._patience: asyncio.Timeout | None = None
+        self._task: asyncio.Task[None] | None = None
         self._quiet_since = self._block_since = server.clock.monotonic()
 
-    async def run(self) -> None:
+    async def served(self) -> BaseException | None:
+        """Serve the connection to its end; what ended it, if it was not the peer. Its text is nobody's business."""
+        self._task = asyncio.create_task(self._run())
+        await asyncio.wait({self._task})
+        return None if self._task.cancelled() else self._task.exception()
+
+    def abandon(self) -> None:
+        """End now, whatever is in hand."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
         """Read, decide, answer, until the peer goes, a limit is passed, or the server stops."""
         try:
             certificate = self._certificate()
@@ -172,11 +195,13 @@ class Connection:
             await self._server.door.turn_away(self._host, error)
             return
         try:
-            while not self._decoder.dead and not self._server.stopping:
+            while not self._decoder.dead and not self._server.stopping.is_set():
                 data = await self._read()
                 events = self._decoder.feed(data) if data else self._decoder.close()
                 self._account(bool(data))
                 for event in events:
+                    if self._server.stopping.is_set():
+                        break  # neither kept nor answered: the peer sends it again
                     await self._answer(event, certificate)
                 if not data:
                     return
