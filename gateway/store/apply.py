@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Table, and_, exists, insert, select, update
+from sqlalchemy import Table, bindparam, exists, select
 
 from gateway import flow
 from gateway.errors import Broken
@@ -33,15 +33,12 @@ class Applying:
     """The step that is being written: its number and the places given out inside it."""
 
     def __init__(self, group: Group, step: Step) -> None:
-        self.group, self.step, self.at = group, step, step.at
+        self.group, self.hand, self.step, self.at = group, group.hand, step, step.at
         self.feed = group.next_feed()
         self.sequence = 0
         self.turns: set[tuple[str, ...]] = set()  # keys whose turn a newcomer of this step took
+        self.accepted: dict[str, tuple[int, int]] = {}
         self._place = -1
-
-    def execute(self, statement: Any, parameters: Any = None) -> Any:
-        """On the group's connection."""
-        return self.group.connection.execute(statement, parameters)
 
     def position(self) -> int:
         """The next place of the feed, unique for ever."""
@@ -86,7 +83,7 @@ def _write_things(now: Applying, thing: Thing, found: list[Change]) -> None:
             _change(now, table, change)
     fresh = [_FRESH[thing](now, change) | now.state(change) | {"feed": now.feed} for change in found if change.new]
     if fresh:
-        now.execute(insert(table), fresh)
+        now.hand.insert(table, fresh)
 
 
 # --- things that exist ----------------------------------------
@@ -97,13 +94,13 @@ def _change(now: Applying, table: Table, change: Change) -> None:
     values |= _CHANGED[change.thing](now, change)
     if not values:
         values = {"state": change.to}
-    wanted = [table.c.id == change.id, table.c.state == change.frm]
+    wanted = {"id": change.id, "state": change.frm}
     if change.thing is Thing.EXCHANGE and change.frm in HELD_BY_WORKER and change.room is Room.DELIVER:
-        wanted.append(table.c.claimed_by == str(now.group.identity))
-    if now.execute(update(table).where(*wanted).values(values)).rowcount != 1:
+        wanted["claimed_by"] = str(now.group.identity)
+    if now.hand.update(table, wanted, values) != 1:
         raise changes.stale(change.thing, change.id)
     if table in order.KEYS and change.to in flow.FINAL[change.thing] and change.moved:
-        order.step_down(now.group.connection, table, change.id)
+        order.step_down(now.hand, table, change.id)
 
 
 def _nothing(_now: Applying, _change: Change) -> Columns:
@@ -166,9 +163,14 @@ _CHANGED: Final[Mapping[Thing, Callable[[Applying, Change], Columns]]] = {
 def _new_submission(now: Applying, change: Change) -> Columns:
     assert isinstance(change.record, Submission)
     table = schema.sequences
-    statement = upsert(now.group.connection, table).values(sender=change.record.sender, number=1)
-    counted = statement.on_conflict_do_update(index_elements=["sender"], set_={"number": table.c.number + 1})
-    now.sequence = now.execute(counted.returning(table.c.number)).scalar_one()
+
+    def counted() -> Any:
+        statement = upsert(now.group.connection, table)
+        further = statement.on_conflict_do_update(index_elements=["sender"], set_={"number": table.c.number + 1})
+        return further.returning(table.c.number)
+
+    row = {"sender": change.record.sender, "number": 1}
+    (now.sequence,) = now.hand.one("sequence", counted, row, tuple(row))
     return rows.submission_row(change.record, now.group.payloads) | {"sequence": now.sequence}
 
 
@@ -179,15 +181,25 @@ def _new_case(_now: Applying, change: Change) -> Columns:
 
 def _new_item(now: Applying, change: Change) -> Columns:
     assert isinstance(change.record, ItemRecord)
-    record, table = change.record, schema.submissions
-    of = now.execute(select(table.c.sequence, table.c.feed).where(table.c.id == record.submission)).first()
-    if of is None:
-        raise Broken("GW-STORE-008", thing=f"item/{record.id}")
+    record = change.record
+    sequence, feed = _accepted(now, record.submission)
     return rows.item_row(record, now.group.payloads) | {
-        "sequence": of.sequence,
-        "position": of.feed * PLACES + record.result.index,
+        "sequence": sequence,
+        "position": feed * PLACES + record.result.index,
         "gathered": now.position() if change.to == "gathered" else None,
     }
+
+
+def _accepted(now: Applying, submission: str) -> tuple[int, int]:
+    """Sequence and feed number of a submission, asked once a step."""
+    if submission not in now.accepted:
+        table = schema.submissions
+        asked = select(table.c.sequence, table.c.feed).where(table.c.id == bindparam("id"))
+        found = now.hand.one("accepted", lambda: asked, {"id": submission})
+        if found is None:
+            raise Broken("GW-STORE-008", thing=f"submission/{submission}")
+        now.accepted[submission] = found
+    return now.accepted[submission]
 
 
 def _new_exchange(now: Applying, change: Change) -> Columns:
@@ -219,7 +231,7 @@ def _takes_turn(now: Applying, table: Table, row: Columns, change: Change) -> in
     if change.to in flow.FINAL[change.thing]:
         return 0
     key = (table.name, *(row[name] for name in order.KEYS[table]))
-    if key in now.turns or not order.is_first(now.group.connection, table, row):
+    if key in now.turns or not order.is_first(now.hand, table, row):
         return 0
     now.turns.add(key)
     return 1
@@ -239,18 +251,20 @@ _FRESH: Final[Mapping[Thing, Callable[[Applying, Change], Columns]]] = {
 
 def _settle_cases(now: Applying, found: Iterable[Change]) -> None:
     """A case owes a document while it is complete and its version has none."""
-    cases, documents = schema.cases, schema.documents
     touched = {change.id for change in found} | {each.case for each in evidence.made(now.step)}
     for id in sorted(touched):
-        made = exists().where(documents.c.case == cases.c.id, documents.c.version == cases.c.version)
-        complete = and_(cases.c.id == id, cases.c.state == "complete")
-        owed = select(cases.c.id).where(complete, ~made).limit(1)
-        owes = int(now.execute(owed).first() is not None)
-        now.execute(update(cases).where(cases.c.id == id, cases.c.owes != owes).values(owes=owes))
+        owes = now.hand.one("owes", _owes, {"id": id}) is not None
+        now.hand.update(schema.cases, {"id": id, "owes": int(not owes)}, {"owes": int(owes)})
+
+
+def _owes() -> Any:
+    cases, documents = schema.cases, schema.documents
+    made = exists().where(documents.c.case == cases.c.id, documents.c.version == cases.c.version)
+    return select(cases.c.id).where(cases.c.id == bindparam("id"), cases.c.state == order.word("complete"), ~made)
 
 
 def _journal(now: Applying) -> None:
-    lines = [
+    now.group.journal(
         {
             "feed": now.feed,
             "place": place,
@@ -263,6 +277,4 @@ def _journal(now: Applying) -> None:
             "reason": move.reason,
         }
         for place, move in enumerate(now.step.moves)
-    ]
-    if lines:
-        now.execute(insert(schema.journal), lines)
+    )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway import flow
 from gateway.errors import Broken, StaleState
 from gateway.flow import NEW, Room, Thing
 from gateway.message import Answer, Case, Exchange, ItemRecord, Step, Submission
+
+_CODE: Final = re.compile(r"[!-~]{0,200}")
+"""A reason is a code, never text from outside."""
 
 Stateful = Submission | Case | ItemRecord | Exchange | Answer
 
@@ -49,6 +53,8 @@ def _moves(step: Step) -> dict[tuple[Thing, str], Change]:
     joined: dict[tuple[Thing, str], Change] = {}
     for move in step.moves:
         flow.check(move.thing, move.frm, move.to, move.room)
+        if not _CODE.fullmatch(move.reason or ""):
+            raise Broken("GW-STORE-008", thing=f"{move.thing}/{move.id}")
         before = joined.get((move.thing, move.id))
         if before is None:
             change = Change(move.thing, move.id, move.frm, move.to, True, move.room, move.reason, frozenset({move.to}))

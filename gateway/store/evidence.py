@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, select
 
 from gateway.errors import Broken
 from gateway.message import Attempt, Conformity, Document, Receipt, RegistryEntry, Step, StoredResource
@@ -34,10 +34,10 @@ def documents(group: Group, feed: int, step: Step) -> None:
     """Document, evidence, and which submissions contributed."""
     for document in made(step):
         row = rows.document_row(document, group.payloads) | {"feed": feed}
-        group.connection.execute(insert(schema.documents), row)
+        group.hand.insert(schema.documents, [row])
         lines = [{"submission": id, "document": document.id} for id in dict.fromkeys(document.submissions)]
         if lines:
-            group.connection.execute(insert(schema.lineage), lines)
+            group.hand.insert(schema.lineage, lines)
 
 
 def others(group: Group, feed: int, step: Step) -> None:
@@ -51,7 +51,7 @@ def others(group: Group, feed: int, step: Step) -> None:
                 _receipt(group, write)
             case Conformity():
                 row = rows.plain(write, schema.conformities) | {"feed": feed}
-                group.connection.execute(insert(schema.conformities), row)
+                group.hand.insert(schema.conformities, [row])
             case RegistryEntry():
                 _registry(group, feed, write)
             case StoredResource():
@@ -64,29 +64,44 @@ def others(group: Group, feed: int, step: Step) -> None:
 def _attempt(group: Group, attempt: Attempt) -> None:
     """Its beginning, then its end. The request on disk is never another one."""
     table = schema.attempts
-    statement = upsert(group.connection, table)
-    ended = statement.on_conflict_do_update(
-        index_elements=["id"],
-        set_={name: statement.excluded[name] for name in _ENDS},
-        where=table.c.request_digest == statement.excluded.request_digest,
-    ).returning(table.c.id)
+
+    def ended() -> Any:
+        statement = upsert(group.connection, table)
+        return statement.on_conflict_do_update(
+            index_elements=["id"],
+            set_={name: statement.excluded[name] for name in _ENDS},
+            where=table.c.request_digest == statement.excluded.request_digest,
+        ).returning(table.c.id)
+
     row = rows.attempt_row(attempt, group.payloads)
-    if group.connection.execute(ended, row).first() is None:
+    if group.hand.one("attempt", ended, row, tuple(row)) is None:
         raise Broken("GW-STORE-006", what="request")
 
 
 def _receipt(group: Group, receipt: Receipt) -> None:
-    statement = upsert(group.connection, schema.receipts)
-    changed = {name: statement.excluded[name] for name in ("value", "exchange", "at")}
-    kept = statement.on_conflict_do_update(index_elements=["destination", "scope", "name"], set_=changed)
-    group.connection.execute(kept, rows.plain(receipt, schema.receipts))
+    def kept() -> Any:
+        statement = upsert(group.connection, schema.receipts)
+        changed = {name: statement.excluded[name] for name in ("value", "exchange", "at")}
+        return statement.on_conflict_do_update(index_elements=["destination", "scope", "name"], set_=changed)
+
+    row = rows.plain(receipt, schema.receipts)
+    group.hand.run("receipt", kept, row, tuple(row))
 
 
 def _registry(group: Group, feed: int, entry: RegistryEntry) -> None:
-    statement = upsert(group.connection, schema.registry)
-    changed = {name: statement.excluded[name] for name in ("valid_to", "data", "data_digest", "feed")}
-    kept = statement.on_conflict_do_update(index_elements=["programme", "kind", "key", "starts"], set_=changed)
-    group.connection.execute(kept, rows.registry_row(entry) | {"feed": feed})
+    def kept() -> Any:
+        statement = upsert(group.connection, schema.registry)
+        changed = {name: statement.excluded[name] for name in ("valid_to", "data", "data_digest", "feed")}
+        return statement.on_conflict_do_update(index_elements=["programme", "kind", "key", "starts"], set_=changed)
+
+    row = rows.registry_row(entry) | {"feed": feed}
+    group.hand.run("registry", kept, row, tuple(row))
+
+
+def _newest() -> Any:
+    table = schema.resources
+    mine = (table.c.type == bindparam("type"), table.c.id == bindparam("id"))
+    return select(func.max(table.c.version)).where(*mine)
 
 
 def _resources(group: Group, feed: int, step: Step, versions: Iterable[StoredResource]) -> None:
@@ -97,10 +112,10 @@ def _resources(group: Group, feed: int, step: Step, versions: Iterable[StoredRes
     for place, resource in enumerate(versions):
         key = (resource.type, resource.id)
         if key not in latest:
-            newest = select(func.max(table.c.version)).where(table.c.type == resource.type, table.c.id == resource.id)
-            latest[key] = group.connection.execute(newest).scalar() or 0
+            (newest,) = group.hand.one("newest", _newest, {"type": resource.type, "id": resource.id})
+            latest[key] = newest or 0
         latest[key] += 1
         row = rows.resource_row(resource, group.payloads)
         lines.append(row | {"version": latest[key], "feed": feed, "place": place, "at": step.at})
     if lines:
-        group.connection.execute(insert(table), lines)
+        group.hand.insert(table, lines)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, literal_column, select, update
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, literal_column, select
 
 from gateway.store import schema
+from gateway.store.statements import Hand
 
 ONE: Final[ColumnElement[int]] = literal_column("1")
 """Written out, not bound: SQLite uses a partial index only where its condition stands in the statement."""
@@ -29,24 +30,34 @@ KEYS: Final[Mapping[Table, tuple[str, ...]]] = {
 }
 
 
-def _of_key(table: Table, row: Mapping[Any, Any]) -> ColumnElement[bool]:
-    terms = [table.c[name] == row[name] for name in KEYS[table]]
+def _of_key(table: Table) -> ColumnElement[bool]:
+    terms = [table.c[name] == bindparam(name) for name in KEYS[table]]
     if table is schema.answers:
         terms.append(table.c.kind != word("first"))
     return and_(table.c.open == ONE, *terms)
 
 
-def is_first(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+def _first(table: Table) -> Select[tuple[str]]:
+    """The earliest open thing of a key."""
+    return select(table.c.id).where(_of_key(table)).order_by(table.c.position).limit(ONE)
+
+
+def is_first(hand: Hand, table: Table, row: Mapping[str, Any]) -> bool:
     """Whether a thing that is about to be inserted has no open one before it."""
-    return connection.execute(select(table.c.id).where(_of_key(table, row)).limit(1)).first() is None
+    key = {name: row[name] for name in KEYS[table]}
+    return hand.one(f"first {table.name}", lambda: _first(table), key) is None
 
 
-def step_down(connection: Connection, table: Table, id: str) -> None:
+def _head_and_key(table: Table) -> Select[Any]:
+    return select(table.c.head, *(table.c[name] for name in KEYS[table])).where(table.c.id == bindparam("id"))
+
+
+def step_down(hand: Hand, table: Table, id: str) -> None:
     """The thing has ended: if it was the head of its key, the next one is."""
-    names = [table.c[name] for name in KEYS[table]]
-    row = dict(connection.execute(select(table.c.head, *names).where(table.c.id == id)).mappings().one())
-    if not row["head"]:
+    head, *key = hand.one(f"key {table.name}", lambda: _head_and_key(table), {"id": id})
+    if not head:
         return
-    connection.execute(update(table).where(table.c.id == id), {"head": 0})
-    following = select(table.c.id).where(_of_key(table, row)).order_by(table.c.position).limit(1)
-    connection.execute(update(table).where(table.c.id == following.scalar_subquery()), {"head": 1})
+    hand.update(table, {"id": id}, {"head": 0})
+    following = hand.one(f"first {table.name}", lambda: _first(table), dict(zip(KEYS[table], key, strict=True)))
+    if following is not None:
+        hand.update(table, {"id": following[0]}, {"head": 1})

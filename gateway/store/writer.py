@@ -24,6 +24,7 @@ from gateway.flow import IllegalStep
 from gateway.store import identity
 from gateway.store.group import Group, Identity, Marks
 from gateway.store.payload import Payloads
+from gateway.store.statements import Statements
 
 T = TypeVar("T")
 Job = Callable[[Group], Any]
@@ -67,10 +68,10 @@ def _translated(error: DBAPIError | StatementError) -> GatewayError | None:
 def _tried(group: Group, job: Job) -> Outcome[Any]:
     """The job inside its savepoint."""
     saved = group.saved()
-    savepoint = group.connection.begin_nested()
+    group.hand.plain("SAVEPOINT step")
     try:
         result = job(group)
-        savepoint.commit()
+        group.hand.plain("RELEASE SAVEPOINT step")
     except _STEP_FAILS as error:
         failed: BaseException = error
     except StatementError as error:
@@ -80,7 +81,8 @@ def _tried(group: Group, job: Job) -> Outcome[Any]:
         failed = translated
     else:
         return Outcome(result, None)
-    savepoint.rollback()
+    group.hand.plain("ROLLBACK TO SAVEPOINT step")
+    group.hand.plain("RELEASE SAVEPOINT step")
     group.restore(saved)
     return Outcome(None, failed)
 
@@ -94,6 +96,7 @@ class Writer:
         self._connection: Connection | None = None
         self._identity: Identity | None = None
         self._floor: Marks | None = None
+        self._statements = Statements()
         self._waiting: list[_Waiting] = []
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
@@ -170,7 +173,7 @@ class Writer:
 
     def _committed(self, connection: Connection, jobs: Sequence[Job], at: datetime) -> Sequence[Outcome[Any]]:
         with connection.begin():
-            group = Group(connection, self.identity, self._payloads, self._floor)
+            group = Group(connection, self._statements, self.identity, self._payloads, self._floor)
             outcomes = [_tried(group, job) for job in jobs]
             group.close(at)
         self._floor = group.marks
