@@ -117,6 +117,14 @@ def _after(_: Workshop, arguments: Sequence[Argument]) -> Step:
 function("uri")(_simple(lambda text: quote(text, safe="-._~")))
 
 
+@function("pad", least=1, shape="WIDTH")
+def _pad(_: Workshop, arguments: Sequence[Argument]) -> Step:
+    width = word(arguments[0])
+    if not width.isdigit() or not 0 < int(width) < 100:
+        raise BadUse("the width is a number below 100")
+    return lambda _, got: said(got).strip().zfill(int(width))
+
+
 @function("match", least=1, shape="PATTERN")
 def _match(_: Workshop, arguments: Sequence[Argument]) -> Step:
     try:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, timedelta
 from typing import Any, Final, TypeVar
 
 from gateway.formats import calendars
 from gateway.formats.problem import Problem as Fault
 from gateway.map import times
 from gateway.map.expression import Argument
-from gateway.map.functions import BadUse, Maker, Step, Workshop, function, said, word
+from gateway.map.functions import BadUse, Step, Workshop, function, said, word
 from gateway.map.run import Got, Problem, Run
 
 _Value = TypeVar("_Value")
@@ -50,23 +52,73 @@ def _time(_: Workshop, __: Sequence[Argument]) -> Step:
     return lambda _, got: good(calendars.fhir_time(said(got)))
 
 
-def _calendar(calendar: calendars.Calendar, order: calendars.Order) -> Maker:
-    def make(_: Workshop, __: Sequence[Argument]) -> Step:
-        def step(_: Run, got: Got) -> Any:
-            text = said(got)
-            day = good(calendars.parse(text, calendar, order))
-            if not day.text:
-                raise Problem("GW-FMT-091", value=text[:40])
-            return day.text
-
-        return step
-
-    return make
+@function("jalali")
+def _jalali(_: Workshop, __: Sequence[Argument]) -> Step:
+    return lambda _, got: _day(said(got), "jalali", "ymd")
 
 
-function("jalali")(_calendar("jalali", "ymd"))
-function("day-month-year")(_calendar("gregorian", "dmy"))
-function("month-day-year")(_calendar("gregorian", "mdy"))
+def _day(text: str, calendar: calendars.Calendar, order: calendars.Order) -> str:
+    day = good(calendars.parse(text, calendar, order))
+    if not day.text:
+        raise Problem("GW-FMT-091", value=text[:40])
+    return day.text
+
+
+_ORDERS: Final[dict[str, calendars.Order]] = {"ymd": "ymd", "dmy": "dmy", "mdy": "mdy"}
+_ISO_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def _order(arguments: Sequence[Argument]) -> calendars.Order:
+    order = _ORDERS.get(word(arguments[0]))
+    if order is None:
+        raise BadUse(f"the order is one of {', '.join(_ORDERS)}")
+    return order
+
+
+def _written(text: str, order: calendars.Order) -> str:
+    """A day as people write it; ISO 8601, which workbooks give, is taken whatever the order is."""
+    return _day(text, "gregorian", "ymd" if _ISO_DAY.match(text) else order)
+
+
+@function("date-as", least=1, shape="dmy|mdy|ymd")
+def _date_as(_: Workshop, arguments: Sequence[Argument]) -> Step:
+    order = _order(arguments)
+
+    def step(_: Run, got: Got) -> Any:
+        day, _, clock = said(got).strip().replace("T", " ").partition(" ")
+        got.lossy = got.lossy or clock.strip("0:") != ""
+        return _written(day, order)
+
+    return step
+
+
+@function("datetime-as", least=1, shape="dmy|mdy|ymd")
+def _datetime_as(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
+    order, zone = _order(arguments), str(workshop.zone)
+
+    def step(_: Run, got: Got) -> Any:
+        day, _, clock = said(got).strip().replace("T", " ").partition(" ")
+        iso = _written(day, order)
+        if not clock.strip():
+            return iso
+        return good(calendars.fhir_datetime(good(calendars.stamp(f"{iso}T{clock.strip()}")), zone))
+
+    return step
+
+
+@function("plus-minutes", least=1, shape="MINUTES")
+def _plus_minutes(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
+    minutes, zone = workshop.text(arguments[0]), workshop.zone
+
+    def step(run: Run, got: Got) -> Any:
+        count = minutes(run)
+        if not (count.isascii() and count.isdigit() and len(count) < 5):
+            raise Problem("GW-MAP-005", value=count[:40])
+        got.lossy, got.how = True, "derived"
+        at = good(times.aware(said(got), zone)).astimezone(UTC) + timedelta(minutes=int(count))
+        return at.astimezone(zone).isoformat(timespec="seconds")
+
+    return step
 
 
 _PARTS: Final[dict[str, Callable[[tuple[int, int, int]], Any]]] = {
