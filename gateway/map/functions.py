@@ -211,6 +211,17 @@ def _sum(_: Workshop, __: Sequence[Argument]) -> Step:
     return step
 
 
+@function("minus", least=1, shape="NUMBER")
+def _minus(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
+    other = workshop.text(arguments[0])
+
+    def step(run: Run, got: Got) -> Any:
+        got.how = "derived"
+        return _number(said(got)) - _number(other(run) or "0")
+
+    return step
+
+
 # --- numbers ----------------------------------------
 
 
