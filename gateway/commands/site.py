@@ -142,7 +142,15 @@ on_unknown = "{on_unknown}"
 after_reconcile = "resend"
 {retry}
 [destination.options]
+evidence_header = "X-JWS-Signature"
+success = "$.status = REGISTERED"
+rejected = "$.status = REFUSED"
+reference = "$.reference"
 reconcile_seconds = "1"
+"receipt.registration" = "$.registration"
+reconcile_url = "{medcare}/registrations?key={{exchange}}"
+known = "$.status = REGISTERED"
+missing = "$.status = UNKNOWN"
 
 [[destination]]
 id = "cart"
@@ -153,6 +161,9 @@ url = "{cart}/$process-message"
 on_unknown = "{on_unknown}"
 after_reconcile = "resend"
 {retry}
+[destination.options]
+reconcile_url = "{cart}/Bundle?message={{document}}"
+reconcile_seconds = "1"
 """
 _RETRY: Final = "[destination.retry]\nfirst = 0.2\nceiling = 2.0\nbreaker_seconds = 1.0\n"
 _PEER: Final = """
