@@ -1,8 +1,8 @@
 """Room validate: FHIR R4 StructureDefinitions compiled to Python, and what is wrong with a resource.
 
-    >>> from gateway.validate import validate
-    >>> [each.location for each in validate({"resourceType": "Patient", "gender": "x"}) if each.severity == "error"]
-    ['Patient.gender']
+>>> from gateway.validate import validate
+>>> [each.location for each in validate({"resourceType": "Patient", "gender": "x"}) if each.severity == "error"]
+['Patient.gender']
 """
 
 from __future__ import annotations

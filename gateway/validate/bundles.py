@@ -101,9 +101,7 @@ def _sections(holder: Json, way: list[tuple[str, int]]) -> Iterator[tuple[str, l
             yield from _sections(section, inner)
 
 
-def _at(
-    holder: Any, steps: tuple[str, ...], way: list[tuple[str, int]]
-) -> Iterator[tuple[str, list[tuple[str, int]]]]:
+def _at(holder: Any, steps: tuple[str, ...], way: list[tuple[str, int]]) -> Iterator[tuple[str, list[tuple[str, int]]]]:
     if type(holder) is not dict:
         return
     if not steps:

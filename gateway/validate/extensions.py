@@ -61,7 +61,9 @@ def _unknown(url: str, path: Path, run: Run) -> None:
     if path[1] == "modifierExtension":
         run.say("GW-VAL-027", path, args={"url": shown(url)})
     elif run.policy.unknown_extension is not None:
-        lenient = (_THEIRS.match(url) or (run.policy.examples and _EXAMPLE.match(url))) and run.policy.unknown_extension == "error"
+        lenient = (
+            _THEIRS.match(url) or (run.policy.examples and _EXAMPLE.match(url))
+        ) and run.policy.unknown_extension == "error"
         severity: Severity = "warning" if lenient else run.policy.unknown_extension
         run.say("GW-VAL-024", path, severity=severity, args={"url": shown(url)})
 

@@ -67,7 +67,12 @@ def contained_rules(resource: Any, path: Path, run: Run) -> None:
         return
     inner = [each for each in contained if type(each) is dict] if type(contained) is list else []
     if any("contained" in each for each in inner):
-        _say("dom-2", "If the resource is contained in another resource, it SHALL NOT contain nested Resources", path, run)
+        _say(
+            "dom-2",
+            "If the resource is contained in another resource, it SHALL NOT contain nested Resources",
+            path,
+            run,
+        )
     metas = [each["meta"] for each in inner if type(each.get("meta")) is dict]
     if any("versionId" in meta or "lastUpdated" in meta for meta in metas):
         _say(

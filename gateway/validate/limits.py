@@ -28,7 +28,7 @@ def compare(kind: str, value: Any, bound: Any) -> int | None:
 
 
 def _order(left: Any, right: Any) -> int:
-    return (left > right) - (left < right)
+    return int(left > right) - int(left < right)
 
 
 def _numbers(value: Any, bound: Any) -> int | None:

@@ -85,10 +85,9 @@ def _code(source: Json) -> str:
 
 
 def is_base(definition: Json) -> bool:
-    """Whether a StructureDefinition defines a type, rather than constraining one."""
-    if "derivation" in definition:
-        return bool(definition["derivation"] != "constraint")
-    return definition.get("url") == R4 + str(definition.get("type"))
+    """Whether a StructureDefinition defines a type itself, rather than saying more about one that exists."""
+    kind = str(definition.get("type"))
+    return definition.get("derivation") != "constraint" and definition.get("url") in (R4 + kind, kind)
 
 
 def capital(name: str) -> str:

@@ -22,15 +22,15 @@ Handler = Callable[[Any, Json, Path, Run], None]
 
 XHTML: Final = "http://www.w3.org/1999/xhtml"
 _PREFIX: Final = "{" + XHTML + "}"
-ELEMENTS: Final = frozenset(
-    (
-        "p br div h1 h2 h3 h4 h5 h6 a span b em i strong small big tt dfn q var abbr acronym cite blockquote hr address "
-        "bdo kbd code samp img map area pre table caption colgroup col thead tr tfoot tbody th td ul ol li dl dt dd "
-        "sub sup ins del strike s u"
-    ).split()
+ELEMENTS: Final = (
+    frozenset({"p", "br", "div", "h1", "h2", "h3", "h4", "h5", "h6", "a", "span", "b", "em", "i", "strong", "small"})
+    | {"big", "tt", "dfn", "q", "var", "abbr", "acronym", "cite", "blockquote", "hr", "address", "bdo", "kbd", "code"}
+    | {"samp", "img", "map", "area", "pre", "table", "caption", "colgroup", "col", "thead", "tr", "tfoot", "tbody"}
+    | {"th", "td", "ul", "ol", "li", "dl", "dt", "dd", "sub", "sup", "ins", "del", "strike", "s", "u"}
 )
 ATTRIBUTES: Final = frozenset(
-    "title style class id lang dir accesskey tabindex xml:lang idref start align valign width height border".split()
+    {"title", "style", "class", "id", "lang", "dir", "accesskey", "tabindex", "start"}
+    | {"align", "valign", "width", "height", "border"}
 )
 _OF_ELEMENT: Final[dict[str, frozenset[str]]] = {
     "a": frozenset({"href", "name", "charset", "type", "hreflang", "rel", "rev", "shape", "coords", "target"}),
@@ -79,9 +79,10 @@ def faults(root: etree._Element) -> list[tuple[str, str]]:
         found.append(("GW-VAL-039", "the outermost element is not div in the XHTML namespace"))
         return found
     for node in root.iter():
-        if node.tag is etree.Comment:
+        tag: object = node.tag
+        if tag is etree.Comment:
             continue
-        if not isinstance(node.tag, str):
+        if not isinstance(tag, str):
             found.append(("GW-VAL-040", "a processing instruction"))
         elif not node.tag.startswith(_PREFIX) or node.tag[len(_PREFIX) :] not in ELEMENTS:
             found.append(("GW-VAL-040", f"element {shown(node.tag.rpartition('}')[2])}"))
@@ -155,6 +156,14 @@ def check(value: Any, path: Path, run: Run) -> None:
             known = anchors(run.root)
         if target[1:] not in known:
             run.say("GW-VAL-043", (path, "div", -1, "xhtml"), args={"target": shown(target)})
+
+
+def language_sections(div: str) -> list[str]:
+    """The languages of the sections (`div` with a language) of a narrative in several languages."""
+    root = parse(div)
+    if root is None:
+        return []
+    return [lang for node in root if node.tag == _PREFIX + "div" and (lang := str(node.get(_XML_LANG) or ""))]
 
 
 def anchors(resource: Json) -> set[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway.message import Json
-from gateway.validate import bindings, invariants, references
+from gateway.validate import bindings, invariants, narrative, references
 from gateway.validate.equality import fits_pattern, same
 from gateway.validate.limits import beyond
 from gateway.validate.model import RESOURCES, Element, TypeRef
@@ -103,9 +103,11 @@ def element_check(source: Rules, spec: Spec, element: Element) -> ObjectCheck:
         if len(items) < low:
             run.say("GW-VAL-003", path, args={"element": label, "min": str(low), "found": str(len(items))})
         elif 0 <= high < len(items):
-            run.say("GW-VAL-004", (path, name, -1, key), args={"element": label, "max": str(high), "found": str(len(items))})
+            run.say(
+                "GW-VAL-004", (path, name, -1, key), args={"element": label, "max": str(high), "found": str(len(items))}
+            )
         for item in items:
-            here = (path, name, item.index, item.code)
+            here = (path, name, item.at, item.code)
             for each in checks:
                 each(item, here, run)
         if slices is not None:
@@ -152,6 +154,8 @@ def item_checks(source: Rules, spec: Spec, element: Element) -> list[ItemCheck]:
         made.append(_length(spec.max_length))
     if spec.must_have_value:
         made.append(_has_value)
+    if "_no" in spec.languages:
+        made.append(_no_languages)
     if spec.binding is not None:
         made.append(_binding(source, spec.binding))
     if spec.constraints:
@@ -248,7 +252,9 @@ def _targets(source: Rules, urls: tuple[str, ...]) -> ItemCheck:
         kind = str(target.get("resourceType"))
         profiles = allowed.get(kind) or ()
         if profiles and not any(conforms(url, Item(target, kind, -1, None), path, run) for url in profiles):
-            run.say("GW-VAL-048", path, args={"reference": shown(item.value["reference"]), "profiles": ", ".join(profiles)})
+            run.say(
+                "GW-VAL-048", path, args={"reference": shown(item.value["reference"]), "profiles": ", ".join(profiles)}
+            )
 
     return check
 
@@ -307,6 +313,13 @@ def _has_value(item: Item, path: Path, run: Run) -> None:
         run.say("GW-VAL-053", path)
 
 
+def _no_languages(item: Item, path: Path, run: Run) -> None:
+    div = item.value.get("div") if type(item.value) is dict else None
+    found = narrative.language_sections(div) if type(div) is str else []
+    if found:
+        run.say("GW-VAL-040", path, args={"detail": "language sections " + shown(", ".join(found))})
+
+
 def _binding(source: Rules, binding: Json) -> ItemCheck:
     compiled: dict[str, list[bindings.Rule]] = {}
 
@@ -342,5 +355,3 @@ class Primitive:
     def __init__(self, value: Any, extra: Any) -> None:
         self.value = value
         self.extra = extra
-
-

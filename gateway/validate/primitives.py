@@ -116,6 +116,7 @@ def instant(value: Any) -> str | None:
 
 
 def boolean(value: Any) -> str | None:
+    """true or false."""
     return None if value is True or value is False else "kind"
 
 

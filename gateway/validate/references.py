@@ -163,9 +163,7 @@ def check(value: Json, allowed: Mapping[str, Any] | None, path: Path, run: Run) 
     _check_literal(reference, stated if type(stated) is str else None, allowed, path, run)
 
 
-def _check_literal(
-    reference: str, stated: str | None, allowed: Mapping[str, Any] | None, path: Path, run: Run
-) -> None:
+def _check_literal(reference: str, stated: str | None, allowed: Mapping[str, Any] | None, path: Path, run: Run) -> None:
     found: Json | None
     if reference.startswith("#"):
         found = contained(run, reference[1:])

@@ -23,7 +23,7 @@ from gateway.validate.pack import R4, Pack, split_canonical
 from gateway.validate.references import Entry, Index
 from gateway.validate.run import MAX_DEPTH, MAX_FINDINGS, Path, Policy, Run, TooMany, errors, shown
 from gateway.validate.shape import Shape
-from gateway.validate.spec import Broken, Spec, build, element_path
+from gateway.validate.spec import Spec, build, element_path
 from gateway.validate.terminology import Service, Terminology, _no_service
 
 
@@ -70,7 +70,7 @@ class Rules:
         core_parent = above is not None and is_base(above)
         try:
             return build(self.model, definition, parent, core_parent)
-        except (Broken, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             self._broken[canonical] = shown(str(error))
             return None
 
@@ -117,14 +117,21 @@ class Rules:
         definition = self.pack.find("StructureDefinition", url)
         kind = str(value.get("resourceType"))
         if definition is None:
-            run.say("GW-VAL-055", path, severity=run.policy.unknown_profile if asserted else "warning", args={"url": shown(url)})
+            run.say(
+                "GW-VAL-055",
+                path,
+                severity=run.policy.unknown_profile if asserted else "warning",
+                args={"url": shown(url)},
+            )
             return False
         wanted = str(definition.get("type"))
         if wanted not in self.model.ancestry(kind):
             run.say("GW-VAL-056", path, args={"url": shown(url), "expected": wanted, "found": kind})
             return False
-        if self.spec(url) is None and url in self._broken:
-            run.say("GW-VAL-054", path, args={"url": shown(url), "detail": self._broken[url]})
+        spec = self.spec(url)
+        problems = [self._broken[url]] if url in self._broken else spec.problems if spec is not None else []
+        if problems:
+            run.say("GW-VAL-054", path, args={"url": shown(url), "detail": shown(", ".join(problems))})
         return True
 
     def asserted(self, url: str, value: Json, path: Path, run: Run) -> None:
@@ -266,7 +273,9 @@ def _claimed(value: Json) -> list[tuple[int, str]]:
 class Rulebook:
     """Everything that is checked, loaded once. Implements `ports.Validator`; pure and safe to share."""
 
-    def __init__(self, pack: Pack, checks: Mapping[str, Checks], policy: Policy, service: Service = _no_service) -> None:
+    def __init__(
+        self, pack: Pack, checks: Mapping[str, Checks], policy: Policy, service: Service = _no_service
+    ) -> None:
         self.rules = Rules(pack, service)
         self.checks = checks
         self.policy = policy

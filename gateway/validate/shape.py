@@ -316,7 +316,9 @@ def companion(source: Rules, member: str, about: Member) -> Handler:
             return
         values = obj.get(member)
         if type(values) is list and len(values) != len(value):
-            run.say("GW-VAL-009", (path, name, -1, code), args={"values": str(len(values)), "companions": str(len(value))})
+            run.say(
+                "GW-VAL-009", (path, name, -1, code), args={"values": str(len(values)), "companions": str(len(value))}
+            )
         for index, each in enumerate(value):
             held = type(values) is list and index < len(values) and values[index] is not None
             if each is not None:

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class Item(NamedTuple):
-    """One value of an element: JSON value, type, index in its list (-1: none), and the `_name` object if any."""
+    """One value of an element: JSON value, type, position in its list (-1: none), and the `_name` object if any."""
 
     value: Any
     code: str
-    index: int
+    at: int
     extra: Any
 
 
@@ -308,7 +308,10 @@ def _by_type(source: Rules, spec: Spec, steps: list[tuple[str, str]]) -> Match |
         if isinstance(each, Spec):
             codes |= {ref.code for ref in each.types or ()}
             if not each.types and (cut := each.label.rpartition(":")[2]).startswith(each.name):
-                codes |= {cut[len(each.name) :], cut[len(each.name) : len(each.name) + 1].lower() + cut[len(each.name) + 1 :]}
+                codes |= {
+                    cut[len(each.name) :],
+                    cut[len(each.name) : len(each.name) + 1].lower() + cut[len(each.name) + 1 :],
+                }
             codes |= {each.label} if "." not in each.label and ":" not in each.label else set()
     codes -= {"", "Resource", "DomainResource", "Reference"} if steps and steps[-1][0] == "resolve" else {""}
     if not codes:
@@ -378,8 +381,10 @@ class Slices:
         """The slice of each item."""
         found: list[str | None] = []
         for item in items:
-            here = (path[0], path[1], item.index, item.code)
-            found.append(next((n for n in self.order if (m := self.matchers[n]) is not None and m(item, here, run)), None))
+            here = (path[0], path[1], item.at, item.code)
+            found.append(
+                next((n for n in self.order if (m := self.matchers[n]) is not None and m(item, here, run)), None)
+            )
         return found
 
     def __call__(self, items: list[Item], path: Path, run: Run) -> None:
@@ -389,7 +394,7 @@ class Slices:
         self._count(sorted_, path, run)
         for item, name in zip(items, sorted_, strict=True):
             if name is not None:
-                here = (path[0], path[1], item.index, item.code)
+                here = (path[0], path[1], item.at, item.code)
                 for check in self.checks[name]:
                     check(item, here, run)
 
@@ -408,7 +413,7 @@ class Slices:
         last = -1
         seen_loose = False
         for item, name in zip(items, sorted_, strict=True):
-            here = (path[0], path[1], item.index, item.code)
+            here = (path[0], path[1], item.at, item.code)
             if name is None:
                 seen_loose = True
                 if self.rules == "closed":

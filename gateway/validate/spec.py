@@ -15,6 +15,7 @@ from gateway.validate.invariants import NATIVE
 from gateway.validate.model import PRIMITIVES, Element, Model, TypeRef, capital, type_refs
 
 _VALUED: Final = ("fixed", "pattern", "minValue", "maxValue")
+_LANGUAGES: Final = "/narrative-language-control"
 _MUST_HAVE_VALUE: Final = "ElementDefinition.mustHaveValue"
 
 
@@ -32,10 +33,12 @@ class Spec:
         self.max_length: int | None = None
         self.constraints: list[Json] = []
         self.must_have_value = False
+        self.languages: tuple[str, ...] = ()  # language sections that a narrative may have; _no: none
         self.definition: Json = {}
         self.slicing: Json | None = None
         self.slices: dict[str, Spec] = {}
         self.children: dict[str, Spec] = {}
+        self.problems: list[str] = []  # of a root: element paths that the type does not have
 
     def copy(self) -> Spec:
         """A deep copy, so that a derived profile may change it."""
@@ -58,6 +61,7 @@ class Spec:
             or self.max_length is not None
             or self.constraints
             or self.must_have_value
+            or self.languages
             or self.slices
             or (self.slicing is not None and self.slicing.get("rules") == "closed")
             or self.children
@@ -100,7 +104,7 @@ def element_path(id: str) -> str:
 
 
 class Broken(Exception):
-    """The definition cannot be understood; says where."""
+    """A row is about an element that the type does not have; says which."""
 
 
 def build(model: Model, definition: Json, parent: Spec | None, core_parent: bool) -> Spec:
@@ -115,7 +119,11 @@ def build(model: Model, definition: Json, parent: Spec | None, core_parent: bool
     kind = str(definition.get("type"))
     root = parent.copy() if parent is not None and not use_snapshot else Spec("", kind)
     for way, row in ways(rows or differential or ()):
-        spec, element = _descend(model, root, kind, way)
+        try:
+            spec, element = _descend(model, root, kind, way)
+        except Broken as broken:
+            root.problems.append(str(broken))  # the row is left out: it is about nothing that can be there
+            continue
         _apply(model, spec, element, row, kind if len(way) == 1 else "")
     root.prune()
     return root
@@ -195,15 +203,17 @@ def _apply(model: Model, spec: Spec, element: Element | None, row: Json, kind: s
     _types(spec, element, row, sliced)
     for name, value in row.items():
         for prefix in _VALUED:
-            if name.startswith(prefix) and len(name) > len(prefix) and not (name == "maxLength"):
-                if base.get(name) != value:
-                    spec.values[prefix] = (_type_name(name[len(prefix) :]), value)
+            if name.startswith(prefix) and len(name) > len(prefix) and base.get(name) != value:
+                spec.values[prefix] = (_type_name(name[len(prefix) :]), value)
     if "maxLength" in row and row["maxLength"] != base.get("maxLength"):
         spec.max_length = row["maxLength"]
     binding = row.get("binding")
     if binding and (sliced or _binding_key(binding) != _binding_key(base.get("binding") or {})):
         spec.binding = binding
     _constraints(model, spec, element, row, base)
+    for extension in row.get("extension", ()):
+        if str(extension.get("url", "")).endswith(_LANGUAGES) and "valueCode" in extension:
+            spec.languages = (*spec.languages, str(extension["valueCode"]))
     spec.must_have_value = spec.must_have_value or _must_have_value(row)
     if "slicing" in row:
         spec.slicing = row["slicing"]
@@ -224,7 +234,9 @@ def _types(spec: Spec, element: Element | None, row: Json, sliced: bool) -> None
         return
     refs = type_refs(row)
     if element.types and "." in element.types[0].code:
-        refs = tuple(ref._replace(code=element.types[0].code) for ref in refs if ref.code in ("BackboneElement", "Element"))
+        refs = tuple(
+            ref._replace(code=element.types[0].code) for ref in refs if ref.code in ("BackboneElement", "Element")
+        )
     plain = not element.choice and all(ref.code in PRIMITIVES and not ref.profiles for ref in refs)
     if refs and not plain and (sliced or set(refs) != set(element.types)):
         spec.types = refs

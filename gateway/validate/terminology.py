@@ -52,7 +52,9 @@ class CodeSystem:
         if parent is not None:
             self.parents.setdefault(code, set()).add(parent)
         for each in concept.get("property", ()):
-            value = next((str(v).lower() if isinstance(v, bool) else str(v) for k, v in each.items() if k != "code"), "")
+            value = next(
+                (str(v).lower() if isinstance(v, bool) else str(v) for k, v in each.items() if k != "code"), ""
+            )
             if each["code"] == "child":
                 self.parents.setdefault(value, set()).add(code)
             elif each["code"] in ("parent", "subsumedBy"):
