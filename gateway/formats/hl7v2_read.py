@@ -82,7 +82,8 @@ def _declared(line: str) -> str:
     return next((part for part in fields[17].split(fields[1][1]) if part), "").strip()
 
 
-_TRICKY: Final = ("big5", "gb18030", "shift_jis")  # a delimiter byte may be half of a character
+_TRICKY: Final = ("big5", "gb18030", "gbk", "big5hkscs", "shift_jis")
+"""Codecs in which a delimiter byte may be half of a character."""
 
 
 def _declared_in(line: bytes) -> str:
@@ -90,13 +91,12 @@ def _declared_in(line: bytes) -> str:
     naive = _declared(line.decode("latin-1"))
     if line.isascii():
         return naive
-    for codec in dict.fromkeys([_codec_or(naive, "latin-1"), *_TRICKY]):
+    for codec in _TRICKY:
         try:
             again = _declared(line.decode(codec))
         except UnicodeDecodeError:
             continue
-        found = texts.charset(again) if again else None
-        if again == naive or (found is not None and found.codec == codec):
+        if again and _codec_or(again, "") == codec:
             return again
     return naive
 
@@ -201,7 +201,7 @@ def read(body: bytes, charset: str = DEFAULT_CHARSET, max_bytes: int = MAX_BYTES
                       declared, codec)  # fmt: skip
     message.bom = body[:start]
     _split(message, text)
-    message.findings = tuple(_remarks(text, declared, known, charset))
+    message.findings = () if wide else tuple(_remarks(content, text, declared, known, charset))
     return message
 
 
@@ -216,7 +216,7 @@ def _decoded(content: bytes, codec: str, known: texts.Charset) -> str:
             before = content[: len(text[: found.start()].encode(codec, "replace"))]
             place = _place_before(before)
             raise _refuse("GW-FMT-005", place, found=f"{ord(found[0]):02X}")
-    if known.single_byte and not content.isascii() and contradiction(content):
+    if known.single_byte and not content.isascii() and contradiction(content, text):
         raise _refuse("GW-FMT-009", "MSH-18", charset=known.name)
     return text
 
@@ -228,14 +228,15 @@ def _place_before(before: bytes) -> str:
     return f"{name}-{count}" if _NAME.fullmatch(name) and count else (name or "MSH")
 
 
-def _remarks(text: str, declared: str, known: texts.Charset, default: str) -> Iterator[Finding]:
+def _remarks(content: bytes, text: str, declared: str, known: texts.Charset, default: str) -> Iterator[Finding]:
     if text.isascii():
         return
     place = Place(notation="hl7v2", path="MSH-18")
     if not declared:
         yield finding("GW-FMT-008", place, charset=default)
     if known.codec not in ("utf-8", "ascii"):
-        why = suspicion(text, known.codec)
+        utf8 = not known.single_byte and contradiction(content, text)
+        why = "also UTF-8" if utf8 else suspicion(text, known.codec)
         if why:
             yield finding("GW-FMT-010", place, charset=known.name, why=why)
 
