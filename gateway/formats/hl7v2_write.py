@@ -125,7 +125,8 @@ class _Asked:
     @property
     def version(self) -> tuple[int, ...]:
         number = self.raw[6].split(self.delimiters.component)[0]
-        return tuple(int(n) for n in number.split(".") if n.isdigit()) or (2, 5)
+        parts = number[:12].split(".")
+        return tuple(int(n) for n in parts if n.isascii() and n.isdigit()) or (2, 5)
 
 
 def _ack(
