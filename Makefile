@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo tour test test-all test-fast lint types messages lock bench torture clean help
+.PHONY: demo tour test test-all test-fast lint types messages lock bench torture clean help profiles install
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ types: $(STAMP)  ## mypy --strict
 
 messages: $(STAMP)  ## gettext catalogues from gateway/codes/
 	$(BIN)/python -m gateway.locale.build
+
+profiles: $(STAMP)  ## compile profiles/*/fsh to JSON with snapshots (needs Node and SUSHI; authors only)
+	$(BIN)/python profiles/author.py
 
 bench: $(STAMP)  ## accepted, mapped and delivered per second, as one table
 	$(BIN)/python -m bench

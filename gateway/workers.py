@@ -61,7 +61,9 @@ def load_rules(settings: Settings) -> Rules:
     home = Path(settings.home)
     programmes = {name: load_programme(home, name) for name in settings.programmes}
     found = tuple(programmes.values())
-    return Rules(programmes, mapping.load(home, found), validate.load(home, found))
+    # A sender is told what it can mend: not our missing narrative, nor what no local table can decide.
+    policy = validate.Policy(best_practice=False, undecided=False)
+    return Rules(programmes, mapping.load(home, found), validate.load(home, found, policy=policy))
 
 
 def write_registry(folder: Path, entries: Sequence[RegistryEntry]) -> str:
