@@ -169,7 +169,7 @@ def _build(run: Run, planned: Sequence[Planned]) -> list[Json]:
     for each in planned:
         run.enter(each.here, each.position)
         kind, id = each.template.type, each.id
-        body = each.template.make(run, each.here, f"{kind}/{id}#{kind}") or {}
+        body = each.template.make(run, each.here, f"{kind}/{id}#") or {}
         run.leave()
         reference = f"{kind}/{id}"
         resource = {"resourceType": kind, "id": id, **body}
@@ -314,7 +314,7 @@ class FileCompiler:
             name=name,
             type=str(kind.value),
             key=tuple(self.templates.read(each) for each in key.items),
-            make=self.templates.object(body).make,
+            make=self.templates.object(body, top=True).make,
             when=self.templates.test(fields["when"]) if "when" in fields else None,
             parts=self.templates.parts(fields["each"]) if "each" in fields else None,
             elsewhere="elsewhere" in fields and fields["elsewhere"].value is True,

@@ -116,10 +116,10 @@ class Templates:
             return Made(_first([option.make for option in options]), all(o.constant for o in options))
         return self.object(inner)
 
-    def object(self, fields: dict[str, Node]) -> Made:
-        """An object from its elements, in the order in which they stand."""
+    def object(self, fields: dict[str, Node], top: bool = False) -> Made:
+        """An object from its elements, in the order in which they stand. At the top no dot goes before a name."""
         parts = [(key.removeprefix(".") if key[1:] in DIRECTIVES else key, self.node(n)) for key, n in fields.items()]
-        return Made(_object(parts), all(made.constant for _, made in parts))
+        return Made(_object(parts, "" if top else "."), all(made.constant for _, made in parts))
 
     def _parts(self, node: Node) -> Callable[[Run, Source], Sequence[Source]]:
         try:
@@ -215,8 +215,8 @@ def _make_list(parts: Sequence[Made]) -> Make:
     return make
 
 
-def _object(parts: Sequence[tuple[str, Made]]) -> Make:
-    children = [(name, "." + name, made.make, made.constant or name in QUALIFYING) for name, made in parts]
+def _object(parts: Sequence[tuple[str, Made]], dot: str) -> Make:
+    children = [(name, dot + name, made.make, made.constant or name in QUALIFYING) for name, made in parts]
     lifeless = all(constant for *_, constant in children)
 
     def make(run: Run, here: Source, at: str) -> Any:
