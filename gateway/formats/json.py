@@ -66,6 +66,8 @@ _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=_foreign)
 _TOKEN: Final = re.compile(r'"((?:[^"\\]|\\.)*)"[ \t\r\n]*(:?)|[{}\[\]]', re.DOTALL)
 _OFFSET: Final = re.compile(r"^(?:JSON is malformed: )?(.*?)(?: \(byte (\d+)\))?$", re.DOTALL)
+_OTHER: Final = bytes(each for each in range(256) if each not in b"{}[]")
+_SMALL: Final = 256 * 1024
 _ESCAPED_COLON: Final = (b"\\u003a", b"\\u003A")
 
 
@@ -104,6 +106,21 @@ def _text_error(body: bytes) -> int:
     except (ValueError, RecursionError):
         return 0
     return 0
+
+
+def _shallow(body: bytes) -> bool:
+    """Whether the brackets cancel out in few passes: at most two levels go with each. False: look properly."""
+    if len(body) > _SMALL:
+        return False
+    brackets = body.translate(None, _OTHER)
+    for _ in range(MAX_DEPTH // 2):
+        if not brackets:
+            return True
+        fewer = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if len(fewer) == len(brackets):
+            return False
+        brackets = fewer
+    return False
 
 
 def _check_depth(value: Any) -> None:
@@ -155,7 +172,8 @@ def read(body: bytes, max_bytes: int = MAX_BYTES) -> Any:
     if body.startswith(b"\xef\xbb\xbf"):
         _refuse("a byte-order mark is not JSON")
     value = _decode(body)
-    _check_depth(value)
+    if not _shallow(body):
+        _check_depth(value)
     _check_keys(body, value)
     return value
 

@@ -18,6 +18,7 @@ PRIMITIVES: Final = frozenset(
     | {"markdown", "oid", "positiveInt", "string", "time", "unsignedInt", "uri", "url", "uuid", "xhtml"}
 )
 _PROFILE_ELEMENT: Final = "/elementdefinition-profile-element"
+_KEPT: Final = 2_000
 RESOURCES: Final = frozenset({"Resource", "DomainResource"})
 
 
@@ -103,6 +104,7 @@ class Model:
         self._types: dict[str, Mapping[str, Element]] = {}
         self._members: dict[str, Mapping[str, Member]] = {}
         self._loaded: set[str] = set()
+        self._resources: dict[str, tuple[bool, bool]] = {}
 
     def _base(self, name: str) -> Json | None:
         found = self.pack.structure(name)
@@ -174,15 +176,23 @@ class Model:
             self._members[key] = made
         return made
 
+    def _resource_kind(self, key: str) -> tuple[bool, bool]:
+        known = self._resources.get(key)
+        if known is None:
+            found = self._base(key)
+            named = found is not None and found.get("kind") == "resource"
+            known = (named, named and found is not None and not found.get("abstract"))
+            if len(self._resources) < _KEPT:  # the names come from outside
+                self._resources[key] = known
+        return known
+
     def is_resource(self, key: str) -> bool:
         """Whether the key names a resource type (abstract ones too)."""
-        found = self._base(key)
-        return found is not None and found.get("kind") == "resource"
+        return self._resource_kind(key)[0]
 
     def is_concrete_resource(self, key: str) -> bool:
         """Whether a resource of that type can exist."""
-        found = self._base(key)
-        return found is not None and found.get("kind") == "resource" and not found.get("abstract")
+        return self._resource_kind(key)[1]
 
     def is_primitive(self, key: str) -> bool:
         return key in PRIMITIVES

@@ -28,6 +28,7 @@ ELEMENTS: Final = (
     | {"samp", "img", "map", "area", "pre", "table", "caption", "colgroup", "col", "thead", "tr", "tfoot", "tbody"}
     | {"th", "td", "ul", "ol", "li", "dl", "dt", "dd", "sub", "sup", "ins", "del", "strike", "s", "u"}
 )
+_QUALIFIED: Final = frozenset(_PREFIX + name for name in ELEMENTS)
 ATTRIBUTES: Final = frozenset(
     {"title", "style", "class", "id", "lang", "dir", "accesskey", "tabindex", "start"}
     | {"align", "valign", "width", "height", "border"}
@@ -84,7 +85,7 @@ def faults(root: etree._Element) -> list[tuple[str, str]]:
             continue
         if not isinstance(tag, str):
             found.append(("GW-VAL-040", "a processing instruction"))
-        elif not node.tag.startswith(_PREFIX) or node.tag[len(_PREFIX) :] not in ELEMENTS:
+        elif tag not in _QUALIFIED:
             found.append(("GW-VAL-040", f"element {shown(node.tag.rpartition('}')[2])}"))
         elif node.attrib:
             found += _attribute_faults(node, node.tag[len(_PREFIX) :])
@@ -108,7 +109,7 @@ def _attribute_faults(node: etree._Element, tag: str) -> list[tuple[str, str]]:
 
 def has_content(root: etree._Element) -> bool:
     """txt-2: some text that is not white space, or an image."""
-    if any(text.strip() for text in root.itertext(etree.Element)):
+    if any(not text.isspace() for text in root.itertext(etree.Element)):
         return True
     return any(node.tag == _PREFIX + "img" for node in root.iter())
 

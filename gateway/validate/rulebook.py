@@ -38,6 +38,7 @@ class Rules:
         self._shapes: dict[str, Shape] = {}
         self._profiles: dict[str, Profile | None] = {}
         self._specs: dict[str, Spec | None] = {}
+        self._fitting: set[tuple[str, str]] = set()
         self._broken: dict[str, str] = {}
         self._expressions: dict[tuple[str, str], fhirpath.Compiled | None] = {}
 
@@ -114,8 +115,10 @@ class Rules:
                 profile(value, path, run)
 
     def _applies(self, url: str, value: Json, path: Path, run: Run, *, asserted: bool) -> bool:
-        definition = self.pack.find("StructureDefinition", url)
         kind = str(value.get("resourceType"))
+        if (url, kind) in self._fitting:
+            return True
+        definition = self.pack.find("StructureDefinition", url)
         if definition is None:
             run.say(
                 "GW-VAL-055",
@@ -132,6 +135,8 @@ class Rules:
         problems = [self._broken[url]] if url in self._broken else spec.problems if spec is not None else []
         if problems:
             run.say("GW-VAL-054", path, args={"url": shown(url), "detail": shown(", ".join(problems))})
+        elif len(self._fitting) < _KEPT:
+            self._fitting.add((url, kind))
         return True
 
     def asserted(self, url: str, value: Json, path: Path, run: Run) -> None:

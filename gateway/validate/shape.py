@@ -38,7 +38,7 @@ def wrong_kind(run: Run, path: Path, expected: str, value: Any) -> None:
 class Shape:
     """What an object of one type may look like. Filled at the first use; types may contain themselves."""
 
-    __slots__ = ("choices", "handlers", "key", "required", "resource", "rules", "source")
+    __slots__ = ("about_primitive", "choices", "handlers", "key", "required", "resource", "rules", "source")
 
     def __init__(self, source: Rules, key: str) -> None:
         self.source = source
@@ -48,11 +48,14 @@ class Shape:
         self.choices: list[tuple[frozenset[str], str]] = []
         self.rules: list[Rule] = []
         self.resource = False
+        self.about_primitive = key == "Element"  # the companion of a primitive looks at emptiness itself
 
     def __call__(self, obj: Json, path: Path, run: Run) -> None:
         handlers = self.handlers
         if handlers is None:
             handlers = self._fill()
+        if len(obj) < 2 and (not obj or "id" in obj) and not self.resource and not self.about_primitive:
+            run.say("GW-VAL-007", path)
         for name, value in obj.items():
             handler = handlers.get(name)
             if handler is None:
@@ -60,7 +63,7 @@ class Shape:
             else:
                 handler(value, obj, path, run)
         for names, element in self.required:
-            if names[0] not in obj and not any(name in obj for name in names):
+            if names[0] not in obj and not any(name in obj for name in names[1:]):
                 run.say("GW-VAL-003", path, args={"element": element.path, "min": str(element.min), "found": "0"})
         for group, name in self.choices:
             if len(group.intersection(obj)) > 1:
@@ -194,9 +197,10 @@ def complex_walk(source: Rules, owner: str, element: Element, ref: TypeRef) -> W
     if "." not in ref.code:
         extra += invariants.compile_all(source, element.definition, ref.code)
 
+    if not extra:
+        return shape
+
     def walk(value: Json, path: Path, run: Run) -> None:
-        if not value or (len(value) == 1 and "id" in value):
-            run.say("GW-VAL-007", path)
         shape(value, path, run)
         for rule in extra:
             rule(value, path, run)

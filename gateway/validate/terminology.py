@@ -22,6 +22,7 @@ _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 _MEDIA: Final = re.compile(r"xml|json|ttl|[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+*-]+(?:\s*;.*)?")
 _SYNTAX: Final[Mapping[str, re.Pattern[str]]] = {"urn:ietf:bcp:47": _LANGUAGE, "urn:ietf:bcp:13": _MEDIA}
 MAX_DEPTH: Final = 20
+_KEPT: Final = 20_000
 
 
 def _no_service(value_set: str, system: str | None, code: str) -> Answer:
@@ -125,6 +126,7 @@ class Terminology:
         self.pack = pack
         self.service = service
         self._systems: dict[str, CodeSystem | None] = {}
+        self._answers: dict[tuple[str, str | None, str], Answer] = {}
         self._finite: dict[str, frozenset[str] | None] = {}
 
     # --- code systems --------------------------------------------------------
@@ -132,6 +134,8 @@ class Terminology:
     def system(self, url: str) -> CodeSystem | None:
         """The code system, if its content is here."""
         if url not in self._systems:
+            if len(self._systems) > _KEPT:
+                self._systems.clear()
             found = self.pack.find("CodeSystem", url)
             held = found is not None and bool(found.get("concept")) and found.get("content") != "supplement"
             self._systems[url] = CodeSystem(found) if found is not None and held else None
@@ -151,7 +155,12 @@ class Terminology:
 
     def member(self, value_set: str, system: str | None, code: str) -> Answer:
         """Whether the value set has the code; with no system (a `code` element) in whatever system has it."""
-        answer = self._member(value_set, system, code, 0)
+        asked = (value_set, system, code)
+        answer = self._answers.get(asked)
+        if answer is None:
+            answer = self._member(value_set, system, code, 0)
+            if len(self._answers) < _KEPT:
+                self._answers[asked] = answer
         return self.service(value_set, system, code) if answer == "cannot" else answer
 
     def _member(self, value_set: str, system: str | None, code: str, level: int) -> Answer:
