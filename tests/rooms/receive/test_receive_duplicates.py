@@ -1,4 +1,4 @@
-"""The shapes of a repeated control id: the same answer again, a warning, or a refusal; never a second bill in silence."""
+"""The shapes of a repeated control id: the same answer again, a warning, or a refusal; never silence."""
 
 from __future__ import annotations
 

@@ -164,14 +164,19 @@ async def test_client_certificates_over_mllps(
         assert (answer and msa(answer)[0]) == answered
 
 
+def on_mllp(id: str, application: str, *addresses: str, plaintext: bool = False, facility: str | None = None) -> Sender:
+    source = MllpSource(addresses=addresses, application=application, facility=facility, plaintext=plaintext)
+    return Sender(id=id, programmes=("p",), mllp=(source,))
+
+
 SENDERS = (
-    Sender(id="loop", programmes=("p",), mllp=(MllpSource(application="A", facility="F"),)),
-    Sender(id="plain", programmes=("p",), mllp=(MllpSource(addresses=("192.0.2.0/24",), application="B", plaintext=True),)),
-    Sender(id="secure", programmes=("p",), mllp=(MllpSource(addresses=("198.51.100.0/24",), application="C"),)),
-    Sender(id="six", programmes=("p",), mllp=(MllpSource(addresses=("2001:db8::/32",), application="D", plaintext=True),)),
-    Sender(id="twin1", programmes=("p",), mllp=(MllpSource(application="T"),)),
-    Sender(id="twin2", programmes=("p",), mllp=(MllpSource(application="T"),)),
-)  # fmt: skip
+    on_mllp("loop", "A", facility="F"),
+    on_mllp("plain", "B", "192.0.2.0/24", plaintext=True),
+    on_mllp("secure", "C", "198.51.100.0/24"),
+    on_mllp("six", "D", "2001:db8::/32", plaintext=True),
+    on_mllp("twin1", "T"),
+    on_mllp("twin2", "T"),
+)
 
 
 @pytest.mark.parametrize(
@@ -213,18 +218,25 @@ def test_a_certificate_is_asked_for_its_validity_at_each_message() -> None:
             identities.by_certificate(found, late)
 
 
+A = Sender(id="a", programmes=())
+B = Sender(id="b", programmes=())
+change = msgspec.structs.replace
+
+
 @pytest.mark.parametrize(
     "senders",
     [
-        (Sender(id="a", programmes=(), token_sha256=("ab" * 32,)), Sender(id="b", programmes=(), token_sha256=("AB" * 32,))),
-        (Sender(id="a", programmes=(), certificates=("cd" * 32,)), Sender(id="b", programmes=(), certificates=("cd" * 32,))),
-        (Sender(id="a", programmes=()), Sender(id="a", programmes=())),
-        (Sender(id="a", programmes=(), token_sha256=("a-token-in-clear",)),),
-        (Sender(id="a", programmes=(), mllp=(MllpSource(addresses=("not-a-network",)),)),),
-        (Sender(id="a", programmes=(), mllp=(MllpSource(plaintext=True, application="A"),)),),
-        (Sender(id="a", programmes=(), mllp=(MllpSource(plaintext=True, addresses=("192.0.2.0/24",)),)),),
+        (change(A, token_sha256=("ab" * 32,)), change(B, token_sha256=("AB" * 32,))),
+        (change(A, certificates=("cd" * 32,)), change(B, certificates=("cd" * 32,))),
+        (change(A, subjects=("CN=x",)), change(B, subjects=("CN=x",))),
+        (change(A, subjects=("not a name",)),),
+        (A, A),
+        (change(A, token_sha256=("a-token-in-clear",)),),
+        (on_mllp("a", "X", "not-a-network"),),
+        (on_mllp("a", "X", plaintext=True),),
+        (on_mllp("a", "", "192.0.2.0/24", plaintext=True),),
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_tell_senders_apart_are_refused_at_start(senders: tuple[Sender, ...]) -> None:
     """Shared credentials, secrets in clear, and plaintext without address and name."""
     with pytest.raises(Misconfigured):
