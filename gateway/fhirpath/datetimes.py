@@ -347,7 +347,7 @@ def _add_seconds(value: Temporal, seconds: Decimal) -> Temporal:
 def _floor(base: int, whole: Decimal, second: Decimal) -> tuple[int, Decimal]:
     """Decimal division cuts towards zero; clocks run down to the minute before."""
     total = base + int(whole)
-    return (total - 1, second + 60) if second < 0 else (total, second)
+    return (total - 1, second + 60) if second < 0 else (total, abs(second))
 
 
 def _add_time(value: Temporal, seconds: Decimal) -> Temporal:

@@ -132,6 +132,8 @@ def _in_unit(amount: Quantity, unit: str) -> Quantity | None:
     wanted = Quantity(Decimal(1), word or unit, calendar=word is not None, word=unit if word else "")
     if amount.unit == wanted.unit and amount.calendar == wanted.calendar:
         return amount
+    if amount.calendar and wanted.calendar and wanted.unit not in ("year", "month"):
+        amount = quantities.in_days(amount)
     mine, other = quantities.canonical(amount), quantities.canonical(wanted)
     if mine is None or other is None or mine[1] != other[1] or quantities.compare(amount, wanted) is None:
         return None

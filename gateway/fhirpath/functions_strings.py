@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import html
-import json
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +13,7 @@ from gateway.fhirpath.faults import Fault
 from gateway.fhirpath.registry import Function, on_text, with_arguments
 from gateway.fhirpath.running import MAX_STRING, Context, Items, bounded, integer, text
 from gateway.fhirpath.values import plain
+from gateway.formats import json
 
 
 def _argument(items: Items) -> str | None:
@@ -144,7 +144,7 @@ def _escape(value: str, form: Items) -> str | None:
         case "html":
             return html.escape(value).replace("&#x27;", "&#39;")
         case "json":
-            return json.dumps(value, ensure_ascii=False)[1:-1]
+            return json.write(value).decode("utf-8")[1:-1]
         case _:
             return None
 

@@ -34,7 +34,7 @@ _TOKENS: Final = re.compile(
     | \$(?P<special>this|index|total)\b
     | %(?:(?P<external>[A-Za-z_][A-Za-z0-9_]*)|`(?P<external_quoted>(?:[^`\\]|\\.)*)`
          |'(?P<external_string>(?:[^'\\]|\\.)*)')
-    | (?P<symbol><=|>=|!=|!~|[-+*/&|=~<>.,()\[\]{{}}])
+    | (?P<symbol><=|>=|!=|!~|/(?!\*)|[-+*&|=~<>.,()\[\]{{}}])
     """,
     re.VERBOSE | re.DOTALL,
 )

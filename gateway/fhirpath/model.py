@@ -79,6 +79,8 @@ class StructureModel:
         for row in rows[1:]:
             parent, _, last = row["path"].rpartition(".")
             element = _element(row, last, backbone=row["path"] in parents)
+            if row["path"] == f"{name}.id" and structure.get("kind") == "resource":
+                element = Element("id", ("id",))  # 4.0.1 says string here; the text of the standard says id
             self._elements.setdefault(parent, {})[element.name] = element
             if row["path"] in parents:
                 self._base[row["path"]] = row["type"][0]["code"]

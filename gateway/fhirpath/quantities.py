@@ -28,6 +28,8 @@ _UCUM_OF: Final = {
 }  # fmt: skip
 _CALENDAR_OF: Final = {code: word for word, code in _UCUM_OF.items()}
 _INEXACT: Final = frozenset({"year", "month"})
+# Calendar units against days and shorter ones (FHIRPath, "Calendar durations"); a year is still twelve months.
+_DAYS: Final = {"year": Decimal(365), "month": Decimal(30)}
 _TEXT: Final = re.compile(r"([+-]?\d{1,60}(?:\.\d{1,60})?)\s*(?:'([^']+)'|([a-zA-Z]+))?", re.ASCII)
 
 
@@ -97,10 +99,19 @@ def compare(left: Quantity, right: Quantity) -> int | None:
         return (left.value > right.value) - (left.value < right.value)
     if _mixed(left, right):
         return None
+    if left.calendar and right.calendar and (left.unit in _INEXACT) != (right.unit in _INEXACT):
+        left, right = in_days(left), in_days(right)
     mine, other = canonical(left), canonical(right)
     if mine is None or other is None or mine[1] != other[1]:
         return None
     return (mine[0] > other[0]) - (mine[0] < other[0])
+
+
+def in_days(amount: Quantity) -> Quantity:
+    """A calendar year or month as 365 or 30 days; anything else as it is."""
+    if amount.unit not in _DAYS:
+        return amount
+    return Quantity(NUMBERS.multiply(amount.value, _DAYS[amount.unit]), "day", calendar=True)
 
 
 def equivalent(left: Quantity, right: Quantity) -> bool:
