@@ -35,7 +35,8 @@ MAX_CONNECTIONS: Final = 64
 END_BLOCK: Final = b"\x1c\x0d"  # HL7 MLLP release 2: end of block, carriage return
 
 # TLS 1.3: the server refuses our certificate after our side of the handshake is done. It has then read no
-# application data, so the request surely did not arrive although bytes had left.
+# application data, so the request surely did not arrive although bytes had left. Where a reset swallows the alert
+# we cannot know, and say so.
 HANDSHAKE_ALERTS: Final = frozenset(
     {
         "TLSV13_ALERT_CERTIFICATE_REQUIRED",
@@ -115,13 +116,15 @@ class _Progress:
     """Watches one request through httpcore's trace: checks the pin before, and notes when, bytes leave."""
 
     def __init__(self, pins: frozenset[str]) -> None:
-        self.pins, self.sent, self.whole = pins, False, False
+        self.pins, self.sent, self.whole, self.refused = pins, False, False, False
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         if event.endswith("send_request_headers.started"):
             self.sent = True
         elif event.endswith("send_request_body.complete"):
             self.whole = True
+        elif event.endswith(".failed"):  # httpcore goes on reading after a failed write and loses the reason
+            self.refused = self.refused or _refused_in_handshake(info["exception"])
         elif event == "connection.start_tls.complete":
             stream = info["return_value"]
             if not _pinned(self.pins, stream.get_extra_info("ssl_object")):
@@ -214,7 +217,7 @@ class Outbound:
 
         Raises `NotSent` or `MaybeSent`, nothing else. A redirect is a reply like any other and is not followed.
         """
-        line, progress = self._line(peer, url), None
+        line = self._line(peer, url)
         progress = _Progress(line.pins)
         plain = {"accept-encoding": "identity", **{name.lower(): value for name, value in headers.items()}}
         try:
@@ -224,7 +227,7 @@ class Outbound:
                 )
                 reply = await self._exchange(line, request)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
-            raise _broke(error, progress.sent) from error
+            raise (NotSent("GW-NET-002") if progress.refused else _broke(error, progress.sent)) from error
         if reply.status < 300 and not progress.whole:
             raise MaybeSent("GW-NET-005")  # a yes to what it had not read to its end
         return reply
