@@ -35,7 +35,7 @@ from gateway.simulate.medcare import Medcare
 from gateway.simulate.sepas import Sepas
 from gateway.simulate.server import Running, Tls
 
-FACILITY: Final = "9f0c1e1a-0000-4000-8000-00000000fac1"
+FACILITY: Final = "1000001"
 SYSTEM: Final = "9f0c1e1a-0000-4000-8000-0000000005e5"
 CONFORMITY: Final = "DEMO-0001"
 _START: Final = 60.0

@@ -69,7 +69,7 @@ class Admin:
         try:
             request = json.read(line, LIMIT)
             command = str(request["command"])
-            _log.info("admin_command", command=command)
+            _log.debug("admin_command", command=command)
             async for answer in self._handlers[command](request.get("arguments", {})):
                 yield answer
             yield {"done": True}
