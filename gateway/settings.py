@@ -152,6 +152,7 @@ class Key(Part, frozen=True, kw_only=True):
     password: str = ""  # "env:NAME" or a path
     chain: str = ""
     purpose: Literal["evidence", "destination", "tls", "token"] = "destination"
+    signer_id: str = ""  # SM2 only; empty: the default of GM/T 0009
 
 
 class Settings(Part, frozen=True, kw_only=True):

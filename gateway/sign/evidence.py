@@ -18,7 +18,7 @@ from gateway.formats import json
 from gateway.message import Evidence, Json
 from gateway.sign import algorithms, jws
 from gateway.sign.algorithms import Algorithm
-from gateway.sign.keys import KeyHandle
+from gateway.sign.keys import KeyHandle, check_validity
 from gateway.sign.trust import Trust
 
 MEDIA_TYPE: Final = "application/jose"
@@ -41,11 +41,7 @@ class EvidenceMaker:
 
     def sign(self, body: bytes, at: datetime) -> Evidence:
         """The evidence over exactly these bytes; refused when the certificate is not valid at that instant."""
-        certificate = self._handle.certificate
-        if at > certificate.not_valid_after_utc:
-            raise Refused("GW-SIGN-010", subject=self._handle.subject)
-        if at < certificate.not_valid_before_utc:
-            raise Refused("GW-SIGN-011", subject=self._handle.subject)
+        check_validity(self._handle, at)
         header = {**self._header, "sigT": _stamp(at)}
         made = jws.sign(self._handle, header, body, algorithm=self._algorithm, detached=True, encoded=False)
         return Evidence(

@@ -15,13 +15,13 @@ from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding as Form
 
 from gateway.errors import GatewayError, Refused
 from gateway.formats import json
 from gateway.message import Json
 from gateway.sign import algorithms
-from gateway.sign.algorithms import Algorithm, PublicKey
+from gateway.sign.algorithms import Algorithm, Encoding, PublicKey
 from gateway.sign.keys import KeyHandle
 
 MAX_HEADER: Final = 64 * 1024  # a chain of four certificates fits several times
@@ -48,7 +48,7 @@ def decode(text: str) -> bytes:
 
 def x5c(handle: KeyHandle) -> list[str]:
     """The certificate and its chain as RFC 7515 section 4.1.6 wants them: standard base64 of DER, an array."""
-    ders = [handle.der, *(c.public_bytes(Encoding.DER) for c in handle.chain)]
+    ders = [handle.der, *(c.public_bytes(Form.DER) for c in handle.chain)]
     return [base64.b64encode(der).decode("ascii") for der in ders]
 
 
@@ -65,15 +65,19 @@ def sign(
     algorithm: Algorithm | None = None,
     detached: bool = False,
     encoded: bool = True,
+    encoding: Encoding = "raw",
 ) -> str:
-    """A compact JWS. `detached` leaves the payload out; `encoded=False` signs it as it is (needs `detached`)."""
+    """A compact JWS. `detached` leaves the payload out; `encoded=False` signs it as it is (needs `detached`).
+
+    `encoding` "der" is for SM2 peers that put DER where JOSE has r‖s.
+    """
     alg = algorithm or handle.algorithm
     full: dict[str, Any] = {"alg": alg, **header}
     if not encoded:
         full |= {"b64": False, "crit": ["b64"]}
     first = encode(json.write(full))
     middle = encode(payload).encode("ascii") if encoded else payload
-    signature = encode(handle.sign(first.encode("ascii") + b"." + middle, alg))
+    signature = encode(handle.sign(first.encode("ascii") + b"." + middle, alg, encoding))
     return f"{first}.{'' if detached or not encoded else middle.decode('ascii')}.{signature}"
 
 
@@ -104,6 +108,7 @@ def verify(
     understood: Collection[str] = UNDERSTOOD,
     unencoded: bool = False,
     max_payload: int = 64 * 1024 * 1024,
+    encoding: Encoding = "raw",
 ) -> tuple[Json, bytes]:
     """Header and payload, once the signature is proven with exactly this key and algorithm; else `Refused`.
 
@@ -120,7 +125,7 @@ def verify(
         raise Refused("GW-SIGN-040", detail="the payload is missing or too long")
     else:
         payload, signed = decode(middle), middle.encode("ascii")
-    algorithms.verify(key, algorithm, decode(last), first.encode("ascii") + b"." + signed)
+    algorithms.verify(key, algorithm, decode(last), first.encode("ascii") + b"." + signed, encoding)
     return header, payload
 
 

@@ -9,8 +9,9 @@ from typing import Final
 from gateway.errors import Misconfigured
 from gateway.ports import Signer
 from gateway.settings import Destination, Key
+from gateway.sign.cms import CmsSigner
 from gateway.sign.keys import KeyHandle, open_key
-from gateway.sign.raw import NoSigner, RawSigner, Thumb
+from gateway.sign.raw import HeaderProof, NoSigner, RawSigner, Thumb
 
 _Stamp = tuple[tuple[str, int, int], ...]
 
@@ -69,11 +70,26 @@ def _raw(destination: Destination, ring: KeyRing) -> Signer:
     return RawSigner(ring.need(destination.signing_key), "RS256", options.get("signature_method", ""), thumb)
 
 
+def _proof(destination: Destination, ring: KeyRing) -> Signer:
+    options = destination.options
+    value = options.get("proof_value", "no") == "yes"
+    return HeaderProof(ring.need(destination.signing_key), options.get("signature_method", ""), value=value)
+
+
+def _cms(destination: Destination, ring: KeyRing) -> Signer:
+    return CmsSigner(ring.need(destination.signing_key))
+
+
 def _none(destination: Destination, ring: KeyRing) -> Signer:
     return NoSigner()
 
 
-SIGNERS: Final[dict[str, Callable[[Destination, KeyRing], Signer]]] = {"none": _none, "raw-rsa-sha256": _raw}
+SIGNERS: Final[dict[str, Callable[[Destination, KeyRing], Signer]]] = {
+    "none": _none,
+    "raw-rsa-sha256": _raw,
+    "header-proof": _proof,
+    "cms": _cms,
+}
 """Signers by the name that a destination's `signer` has."""
 
 

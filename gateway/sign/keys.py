@@ -15,6 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
+import gmssl_pyx
+from asn1crypto import keys as asn1_keys
+from asn1crypto import pem as asn1_pem
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -27,12 +30,40 @@ from gateway.errors import Misconfigured, Refused
 from gateway.settings import Key, secret
 from gateway.sign import algorithms
 from gateway.sign.algorithms import HASH, Algorithm, Encoding, PublicKey, rsa_padding, to_raw
-from gateway.sign.sm2 import Sm2Public
+from gateway.sign.pbes2 import pbes2_close, pbes2_open
+from gateway.sign.sm2 import CURVE, Sm2Public
 
 Kind = Literal["rsa2048", "rsa3072", "rsa4096", "p256", "p384", "ed25519", "sm2"]
 _Software = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 _PEM: Final = b"-----BEGIN "
+
+
+class _Sm2:
+    """An SM2 private key in GmSSL's hands: 32 bytes, and the public half that ZA needs."""
+
+    __slots__ = ("_scalar", "public")
+
+    def __init__(self, scalar: bytes, public: Sm2Public) -> None:
+        self._scalar = scalar
+        self.public = public
+
+    def __call__(self, data: bytes, algorithm: Algorithm) -> bytes:
+        return bytes(gmssl_pyx.sm2_sign_sm3_digest(self._scalar, self.public.digest(data)))
+
+    def pem(self, password: bytes) -> bytes:
+        inner = asn1_keys.ECPrivateKey(
+            {
+                "version": "ecPrivkeyVer1",
+                "private_key": int.from_bytes(self._scalar, "big"),
+                "public_key": asn1_keys.ECPointBitString(b"\x04" + self.public.point),
+            }
+        )
+        algorithm = {"algorithm": "ec", "parameters": asn1_keys.ECDomainParameters("named", CURVE)}
+        info = asn1_keys.PrivateKeyInfo({"version": 0, "private_key_algorithm": algorithm, "private_key": inner})
+        if password:
+            return bytes(asn1_pem.armor("ENCRYPTED PRIVATE KEY", pbes2_close(info.dump(), password)))
+        return bytes(asn1_pem.armor("PRIVATE KEY", info.dump()))
 
 
 class PrivateKey:
@@ -94,6 +125,9 @@ class PrivateKey:
 
     def save(self, path: Path, password: bytes = b"") -> None:
         """Write PKCS#8 PEM, mode 0600, never over an existing file; encrypted when there is a password."""
+        if isinstance(self._key, _Sm2):
+            write_private(path, self._key.pem(password))
+            return
         closed: serialization.KeySerializationEncryption = (
             serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
         )
@@ -106,13 +140,14 @@ class PrivateKey:
         closed = serialization.BestAvailableEncryption(password)
         write_private(path, pkcs12.serialize_key_and_certificates(name.encode(), key, certificate, None, closed))
 
-    def unwrap(self, wrapped: bytes) -> bytes:
-        """RSA-OAEP (SHA-256, MGF1 SHA-256) decryption of a content key; raises `Refused` where it does not fit."""
+    def unwrap(self, wrapped: bytes, hashing: Literal["sha1", "sha256"] = "sha256") -> bytes:
+        """RSA-OAEP decryption of a content key, MGF1 over the same hash; raises `Refused` where it does not fit."""
         key = self._software()
         if not isinstance(key, rsa.RSAPrivateKey):
             raise Misconfigured("GW-SIGN-041", algorithm="RSA-OAEP")
+        chosen = hashes.SHA1() if hashing == "sha1" else hashes.SHA256()  # noqa: S303 - a destination's format
         try:
-            return key.decrypt(wrapped, padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None))
+            return key.decrypt(wrapped, padding.OAEP(padding.MGF1(chosen), chosen, None))
         except ValueError:
             raise Refused("GW-SIGN-042") from None
 
@@ -139,6 +174,10 @@ _MAKERS: Final[dict[str, Callable[[], _Software]]] = {
 
 def generate(kind: Kind = "p256") -> PrivateKey:
     """A fresh key of that kind, in memory only."""
+    if kind == "sm2":
+        point, scalar = gmssl_pyx.sm2_key_generate()
+        engine = _Sm2(scalar, Sm2Public(point))
+        return PrivateKey(engine, engine.public)
     if kind not in _MAKERS:
         raise Misconfigured("GW-SIGN-041", algorithm=kind)
     made = _MAKERS[kind]()
@@ -166,6 +205,8 @@ class KeyHandle:
         self.chain = chain
         self.reference = reference
         self.public = algorithms.public_key(certificate)
+        if isinstance(key.public, Sm2Public) and isinstance(self.public, Sm2Public):
+            self.public = Sm2Public(self.public.point, key.public.signer_id)
         self.algorithm: Algorithm = algorithms.allowed(self.public)[0]
         self.der = certificate.public_bytes(serialization.Encoding.DER)
         if _spki(key.public) != _spki(self.public):
@@ -183,9 +224,9 @@ class KeyHandle:
         """The signature over `data` by the given or the default algorithm."""
         return self._key.sign(data, algorithm or self.algorithm, encoding)
 
-    def unwrap(self, wrapped: bytes) -> bytes:
+    def unwrap(self, wrapped: bytes, hashing: Literal["sha1", "sha256"] = "sha256") -> bytes:
         """See `PrivateKey.unwrap`."""
-        return self._key.unwrap(wrapped)
+        return self._key.unwrap(wrapped, hashing)
 
     def save(self, path: Path, password: bytes = b"") -> None:
         """See `PrivateKey.save`."""
@@ -223,6 +264,14 @@ class KeyHandle:
         return self.certificate.not_valid_after_utc
 
 
+def check_validity(handle: KeyHandle, at: datetime) -> None:
+    """Promise that the handle's certificate is valid at that instant, or raise `Refused` (promise 6)."""
+    if at > handle.certificate.not_valid_after_utc:
+        raise Refused("GW-SIGN-010", subject=handle.subject)
+    if at < handle.certificate.not_valid_before_utc:
+        raise Refused("GW-SIGN-011", subject=handle.subject)
+
+
 def subject_of(certificate: x509.Certificate) -> str:
     """The subject by RFC 4514; the title is written T, as the profiles that use it do."""
     return certificate.subject.rfc4514_string({NameOID.TITLE: "T"})
@@ -240,7 +289,7 @@ def _spki(key: PublicKey) -> bytes:
 def open_key(key: Key) -> KeyHandle:
     """Open what the settings name. Every fault is `Misconfigured` with the file in it, never with its content."""
     password = secret(key.password) if key.password else b""
-    found, certificates = _opened(key.key or key.certificate, password)
+    found, certificates = _opened(key.key or key.certificate, password, key.signer_id.encode())
     if key.key:
         certificates = read_certificates(Path(key.certificate)) + [c for c in certificates if key.certificate == ""]
     if key.chain:
@@ -277,23 +326,47 @@ def _read(path: Path) -> bytes:
         raise Misconfigured("GW-SIGN-001", what=str(path), detail=str(error.strerror)) from None
 
 
-def _opened(where: str, password: bytes) -> tuple[PrivateKey | None, list[x509.Certificate]]:
+def _opened(where: str, password: bytes, signer_id: bytes) -> tuple[PrivateKey | None, list[x509.Certificate]]:
     content = _read(Path(where))
     try:
         if _PEM in content:
-            return _from_pem(content, password)
+            return _from_pem(content, password, signer_id)
         return _from_pkcs12(content, password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         # the library's message says what is wrong with the container, never what is in it
         raise Misconfigured("GW-SIGN-001", what=where, detail=str(error)[:120]) from None
 
 
-def _from_pem(content: bytes, password: bytes) -> tuple[PrivateKey | None, list[x509.Certificate]]:
+def _from_pem(content: bytes, password: bytes, signer_id: bytes) -> tuple[PrivateKey | None, list[x509.Certificate]]:
     certificates = x509.load_pem_x509_certificates(content) if b"BEGIN CERTIFICATE-" in content else []
     if b"PRIVATE KEY-" not in content:
         return None, certificates
+    sm2 = _sm2_from(content, password, signer_id)
+    if sm2 is not None:
+        return sm2, certificates
     key = serialization.load_pem_private_key(content, password or None)
     return _checked(key), certificates
+
+
+def _sm2_from(content: bytes, password: bytes, signer_id: bytes) -> PrivateKey | None:
+    """The SM2 key of a PEM file; None when its key is of another kind (then `cryptography` reads it)."""
+    for label, _, der in asn1_pem.unarmor(content, multiple=True):
+        if label == "ENCRYPTED PRIVATE KEY" and password:
+            der = pbes2_open(der, password)
+        elif label != "PRIVATE KEY":
+            continue
+        if der is None:
+            return None
+        info = asn1_keys.PrivateKeyInfo.load(der)
+        algorithm = info["private_key_algorithm"]
+        if algorithm["algorithm"].native != "ec" or algorithm["parameters"].chosen.dotted != CURVE:
+            return None
+        inner = info["private_key"].parsed
+        point = bytes(inner["public_key"])[1:]
+        scalar = int(inner["private_key"].native).to_bytes(32, "big")
+        public = Sm2Public(point, signer_id) if signer_id else Sm2Public(point)
+        return PrivateKey(_Sm2(scalar, public), public)
+    return None
 
 
 def _from_pkcs12(content: bytes, password: bytes) -> tuple[PrivateKey | None, list[x509.Certificate]]:

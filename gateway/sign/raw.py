@@ -4,16 +4,16 @@ subject, thumbprint), and the signer that signs nothing, for destinations that h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
 
 from cryptography.hazmat.primitives import hashes
 
-from gateway.errors import Misconfigured, Refused
+from gateway.errors import Misconfigured
 from gateway.sign import algorithms
 from gateway.sign.algorithms import Algorithm
-from gateway.sign.keys import KeyHandle
+from gateway.sign.keys import KeyHandle, check_validity
 
 RSA_SHA256: Final = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
 METHODS: Final[dict[str, str]] = {
@@ -54,11 +54,7 @@ class RawSigner:
 
     def sign_bytes(self, body: bytes, at: datetime) -> RawSignature:
         """The signature over exactly `body`; refused when the certificate is not valid at that instant."""
-        certificate = self._handle.certificate
-        if at > certificate.not_valid_after_utc:
-            raise Refused("GW-SIGN-010", subject=self._handle.subject)
-        if at < certificate.not_valid_before_utc:
-            raise Refused("GW-SIGN-011", subject=self._handle.subject)
+        check_validity(self._handle, at)
         return RawSignature(
             value=self._handle.sign(body, self._algorithm, "der"),
             method=self._method,
@@ -75,6 +71,19 @@ class NoSigner:
     def sign_bytes(self, body: bytes, at: datetime) -> RawSignature:
         """An empty signature."""
         return RawSignature(b"", "", b"", "", "", at)
+
+
+class HeaderProof:
+    """The proof in a SEPAS header: the certificate and an agreed method code; a value only where one is asked for."""
+
+    def __init__(self, handle: KeyHandle, code: str, *, value: bool = False, thumb: Thumb = "sha1") -> None:
+        self._signer = RawSigner(handle, "RS256", code, thumb)
+        self._value = value
+
+    def sign_bytes(self, body: bytes, at: datetime) -> RawSignature:
+        """The proof for a header whose bytes are `body`."""
+        made = self._signer.sign_bytes(body, at)
+        return made if self._value else replace(made, value=b"")
 
 
 def _thumbprint(handle: KeyHandle, thumb: Thumb) -> str:

@@ -6,6 +6,7 @@ purposes, names, pins, and a strict reading of revocation (`revocation.py`). Eac
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Coroutine, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import Any, Final, Literal, NoReturn, TypeVar
 import msgspec
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
@@ -37,11 +38,13 @@ from pyhanko_certvalidator.policy_decl import (
     CertRevTrustPolicy,
     RevocationCheckingPolicy,
 )
+from pyhanko_certvalidator.sig_validate import DefaultSignatureValidator
 
 from gateway.errors import Broken, Refused
 from gateway.sign import algorithms, revocation
 from gateway.sign.keys import read_certificates, subject_of
 from gateway.sign.revocation import FORGIVABLE, Grace, Held, Source
+from gateway.sign.sm2 import DEFAULT_SIGNER_ID, SM2_WITH_SM3, Sm2Public
 
 Purpose = Literal["document", "token", "tls-client", "tls-server"]
 _T = TypeVar("_T")
@@ -95,7 +98,7 @@ class Trust:
         self._revocations = revocations or Held()
         self._require = require_revocation
         self._roots = [_asn1(c) for c in self.anchors]
-        self.signer_ids = dict(signer_ids or {})
+        self.signer_ids = dict(signer_ids or {})  # SHA-256 of the issuer's SubjectPublicKeyInfo -> SM2 signer id
 
     def check(
         self,
@@ -175,6 +178,7 @@ class Trust:
             crls=lists,
             ocsps=responses,
             # what was signed yesterday is judged with the list of today: it says when a revocation happened
+            signature_validator=_Signatures(self.signer_ids),
             revinfo_policy=CertRevTrustPolicy(policy, retroactive_revinfo=self.purpose == "document"),
         )
 
@@ -254,9 +258,34 @@ def _highest(leaf: x509.Certificate, between: tuple[x509.Certificate, ...]) -> x
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError):
-        return False
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return _issued_by_sm2(certificate, issuer)
     return True
+
+
+def _issued_by_sm2(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    key = Sm2Public.of(issuer)
+    return key is not None and key.verify(certificate.signature, certificate.tbs_certificate_bytes)
+
+
+class _Signatures(DefaultSignatureValidator):
+    """Adds SM2 with SM3 to what the path validator can check; the signer id is the issuer's, from configuration."""
+
+    def __init__(self, signer_ids: Mapping[str, bytes]) -> None:
+        self._ids = signer_ids
+
+    def validate_signature(
+        self, signature: bytes, signed_data: bytes, public_key_info: Any, signature_algorithm: Any, *rest: Any
+    ) -> None:
+        """See the base class; raises `InvalidSignature`."""
+        if signature_algorithm["algorithm"].dotted != SM2_WITH_SM3:
+            super().validate_signature(signature, signed_data, public_key_info, signature_algorithm, *rest)
+            return
+        info = bytes(public_key_info.dump())
+        signer_id = self._ids.get(hashlib.sha256(info).hexdigest(), DEFAULT_SIGNER_ID)
+        key = Sm2Public.of_spki(info, signer_id)
+        if key is None or not key.verify(signature, signed_data):
+            raise InvalidSignature
 
 
 def _check_use(leaf: x509.Certificate, purpose: Purpose) -> None:
