@@ -74,7 +74,9 @@ class Gateway:
             self.network = Outbound(settings.peer)
             self._stack.push_async_callback(self.network.aclose)
             later = partial(callbacks.later, settings.sender, self.clock)
-            self.work = Work(settings, self.ledger, self.pool, self.clock, self.bell, rules.programmes, later)
+            self.work = Work(
+                settings, self.ledger, self.pool, self.clock, self.bell, rules.programmes, later, self.committed
+            )
             self.dispatcher = self._make_dispatcher(rules.mapper)
             signer = workers.evidence_signer(settings)
             self.callbacks = callbacks.Callbacks(

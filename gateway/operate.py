@@ -89,6 +89,11 @@ class Operator:
             "receipts": dict(receipts),
         }
 
+    async def submissions(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
+        """The submissions of a sender under a control id, newest first, bodies left out."""
+        for each in await self._ledger.earlier(str(arguments["sender"]), str(arguments["control_id"])):
+            yield {"submission": plain(each)}
+
     async def exchanges(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
         """Exchanges by state, destination or programme, oldest first; unfinished ones when no state is asked for."""
         wanted = {key: arguments[key] for key in ("state", "destination", "programme") if arguments.get(key)}
@@ -156,6 +161,7 @@ def handlers(
     return {
         "status": operator.status,
         "trace": operator.trace,
+        "submissions": operator.submissions,
         "exchanges": operator.exchanges,
         "registry_list": operator.registry_list,
         "registry_import": operator.registry_import,

@@ -52,9 +52,11 @@ class Work:
         bell: Bell,
         programmes: Mapping[str, Programme],
         later: Later,
+        committed: Callable[[Step], None],
     ) -> None:
         self._settings, self._store, self._pool = settings, store, pool
-        self._clock, self._bell, self._programmes, self._later = clock, bell, programmes, later
+        self._clock, self._bell, self._programmes = clock, bell, programmes
+        self._later, self._committed = later, committed
         self._senders: dict[str, Sender] = {sender.id: sender for sender in settings.sender}
         self._folder = Path(settings.data) / "registry"
         self._registry: dict[str, str] = {}
@@ -94,7 +96,7 @@ class Work:
 
     async def _commit(self, step: Step) -> None:
         await self._store.commit(step)
-        self._bell.ring_for(step)
+        self._committed(step)
 
     async def _guard(self, work: Coroutine[Any, Any, None], park: Callable[[str], Step], id: str) -> None:
         """The worker loop's broad `except`: whatever goes wrong with one thing parks that thing."""
