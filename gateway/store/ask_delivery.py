@@ -4,106 +4,133 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import BindParameter, and_, bindparam, select
 
 from gateway import flow
 from gateway.flow import Thing
 from gateway.message import Attempt, Case, Conformity, Document, Exchange, ItemRecord, RegistryEntry
-from gateway.store import rows, schema
-from gateway.store.order import ONE, word
-from gateway.store.reading import Columns, Reading
+from gateway.store import rows
+from gateway.store.order import LIMIT, ONE, word
+from gateway.store.reading import Reading
+from gateway.store.schema import attempts as _attempt
+from gateway.store.schema import cases as _case
+from gateway.store.schema import conformities as _conformity
+from gateway.store.schema import documents as _document
+from gateway.store.schema import exchanges as _exchange
+from gateway.store.schema import items as _item
+from gateway.store.schema import receipts as _receipt
+from gateway.store.schema import registry as _registry
+
+_ID: Final[BindParameter[str]] = bindparam("id")
 
 # --- cases and documents ----------------------------------------
+
+_CASE: Final = select(_case).where(_case.c.id == _ID)
+_CASE_ITEMS: Final = (
+    select(_item).where(_item.c.case == bindparam("case"), _item.c.gathered.is_not(None)).order_by(_item.c.gathered)
+)
+_UNDOCUMENTED: Final = select(_case).where(_case.c.owes == ONE).order_by(_case.c.since, _case.c.id).limit(LIMIT)
+_EXPIRING: Final = (
+    select(_case)
+    .where(_case.c.open == ONE, _case.c.expires_at <= bindparam("before"))
+    .order_by(_case.c.expires_at)
+    .limit(LIMIT)
+)
+_DOCUMENT: Final = select(_document).where(_document.c.id == _ID)
+_DOCUMENTS: Final = (
+    select(_document).where(_document.c.case == bindparam("case")).order_by(_document.c.version, _document.c.feed)
+)
 
 
 def case(reading: Reading, id: str) -> Case | None:
     """A case."""
-    row = reading.first(select(schema.cases).where(schema.cases.c.id == id))
+    row = reading.first(_CASE, id=id)
     return rows.case(row) if row else None
 
 
 def case_items(reading: Reading, case: str) -> Sequence[ItemRecord]:
     """Gathered items in the order of gathering. A damaged one raises: half a case makes no document."""
-    table = schema.items
-    mine = and_(table.c.case == case, table.c.gathered.is_not(None))
-    found = reading.all(select(table).where(mine).order_by(table.c.gathered))
-    return [rows.item(row, reading.payloads) for row in found]
+    return [rows.item(row, reading.payloads) for row in reading.all(_CASE_ITEMS, case=case)]
 
 
 def undocumented(reading: Reading, limit: int) -> Sequence[Case]:
     """Complete cases that owe a document, longest first."""
-    table = schema.cases
-    found = select(table).where(table.c.owes == ONE).order_by(table.c.since, table.c.id).limit(limit)
-    return [rows.case(row) for row in reading.all(found)]
+    return [rows.case(row) for row in reading.all(_UNDOCUMENTED, limit=limit)]
 
 
 def expiring(reading: Reading, before: datetime, limit: int) -> Sequence[Case]:
     """Waiting cases whose time limit has passed, longest first."""
-    table = schema.cases
-    late = and_(table.c.open == ONE, table.c.expires_at <= before)
-    found = select(table).where(late).order_by(table.c.expires_at).limit(limit)
-    return [rows.case(row) for row in reading.all(found)]
+    return [rows.case(row) for row in reading.all(_EXPIRING, before=before, limit=limit)]
 
 
 def document(reading: Reading, id: str) -> Document | None:
     """With bytes and evidence."""
-    row = reading.first(select(schema.documents).where(schema.documents.c.id == id))
+    row = reading.first(_DOCUMENT, id=id)
     return rows.document(row, reading.payloads) if row else None
 
 
 def documents(reading: Reading, case: str) -> Sequence[Document]:
     """Every document of a case, by version."""
-    table = schema.documents
-    found = select(table).where(table.c.case == case).order_by(table.c.version, table.c.feed)
-    return [rows.document(row, reading.payloads) for row in reading.all(found)]
+    return [rows.document(row, reading.payloads) for row in reading.all(_DOCUMENTS, case=case)]
 
 
 # --- exchanges ----------------------------------------
 
-
-def _exchange_rows(found: Sequence[Columns]) -> Sequence[Exchange]:
-    return [rows.exchange(row) for row in found]
+_DUE_HEAD: Final = and_(
+    _exchange.c.destination == bindparam("destination"),
+    _exchange.c.open == ONE,
+    _exchange.c.head == ONE,
+    _exchange.c.state == word("due"),
+)
+_EXCHANGE: Final = select(_exchange).where(_exchange.c.id == _ID)
+_OF_CASE: Final = select(_exchange).where(_exchange.c.case == bindparam("case")).order_by(_exchange.c.position)
+_OF_DOCUMENT: Final = (
+    select(_exchange)
+    .where(_exchange.c.document == bindparam("document"), _exchange.c.destination == bindparam("destination"))
+    .order_by(_exchange.c.position.desc())
+    .limit(ONE)
+)
+_RUNNABLE: Final = (
+    select(_exchange)
+    .where(_DUE_HEAD, _exchange.c.ready_at <= bindparam("now"))
+    .order_by(_exchange.c.ready_at, _exchange.c.position)
+    .limit(LIMIT)
+)
+_NEXT_DUE: Final = (
+    select(_exchange.c.next_at)
+    .where(_DUE_HEAD, _exchange.c.next_at.is_not(None))
+    .order_by(_exchange.c.next_at)
+    .limit(ONE)
+)
 
 
 def exchange(reading: Reading, id: str) -> Exchange | None:
     """An exchange."""
-    row = reading.first(select(schema.exchanges).where(schema.exchanges.c.id == id))
+    row = reading.first(_EXCHANGE, id=id)
     return rows.exchange(row) if row else None
 
 
 def exchanges_of_case(reading: Reading, case: str) -> Sequence[Exchange]:
     """In order of creation."""
-    table = schema.exchanges
-    return _exchange_rows(reading.all(select(table).where(table.c.case == case).order_by(table.c.position)))
+    return [rows.exchange(row) for row in reading.all(_OF_CASE, case=case)]
 
 
 def find_exchange_by_document(reading: Reading, document: str, destination: str) -> Exchange | None:
     """The last exchange that owed the document to the destination."""
-    table = schema.exchanges
-    same = and_(table.c.document == document, table.c.destination == destination)
-    row = reading.first(select(table).where(same).order_by(table.c.position.desc()))
+    row = reading.first(_OF_DOCUMENT, document=document, destination=destination)
     return rows.exchange(row) if row else None
 
 
 def runnable(reading: Reading, destination: str, now: datetime, limit: int) -> Sequence[Exchange]:
     """Heads of keys that are due and ready, the one that has been ready longest first."""
-    table = schema.exchanges
-    due = and_(table.c.destination == destination, *_due_head(), table.c.ready_at <= now)
-    found = select(table).where(due).order_by(table.c.ready_at, table.c.position).limit(limit)
-    return _exchange_rows(reading.all(found))
-
-
-def _due_head() -> tuple[ColumnElement[bool], ...]:
-    table = schema.exchanges
-    return (table.c.open == ONE, table.c.head == ONE, table.c.state == word("due"))
+    return [rows.exchange(row) for row in reading.all(_RUNNABLE, destination=destination, now=now, limit=limit)]
 
 
 def next_due(reading: Reading, destination: str) -> datetime | None:
     """The earliest time that a due head waits for."""
-    table = schema.exchanges
-    timed = and_(table.c.destination == destination, *_due_head(), table.c.next_at.is_not(None))
-    row = reading.first(select(table.c.next_at).where(timed).order_by(table.c.next_at))
+    row = reading.first(_NEXT_DUE, destination=destination)
     return row["next_at"] if row else None
 
 
@@ -121,47 +148,54 @@ def exchanges(
     after: int = 0,
 ) -> Sequence[Exchange]:
     """For operators: by any of the three, oldest first; `after` is the last position seen."""
-    table = schema.exchanges
-    terms = [table.c.position > after]
+    terms = [_exchange.c.position > after]
     if state is not None:
-        terms.append(table.c.state == state)
+        terms.append(_exchange.c.state == state)
         if state not in flow.FINAL[Thing.EXCHANGE]:
-            terms.append(table.c.open == ONE)
+            terms.append(_exchange.c.open == ONE)
     if destination is not None:
-        terms.append(table.c.destination == destination)
+        terms.append(_exchange.c.destination == destination)
     if programme is not None:
-        terms.append(table.c.programme == programme)
-    return _exchange_rows(reading.all(select(table).where(*terms).order_by(table.c.position).limit(limit)))
+        terms.append(_exchange.c.programme == programme)
+    found = select(_exchange).where(*terms).order_by(_exchange.c.position).limit(limit)
+    return [rows.exchange(row) for row in reading.once(found)]
+
+
+# --- what came of them ----------------------------------------
+
+_ATTEMPTS: Final = select(_attempt).where(_attempt.c.exchange == bindparam("exchange")).order_by(_attempt.c.number)
+_REGISTRY: Final = (
+    select(_registry)
+    .where(_registry.c.programme == bindparam("programme"))
+    .order_by(_registry.c.kind, _registry.c.key, _registry.c.starts)
+)
+_CONFORMITY: Final = (
+    select(_conformity)
+    .where(_conformity.c.destination == bindparam("destination"))
+    .order_by(_conformity.c.feed.desc())
+    .limit(ONE)
+)
 
 
 def attempts(reading: Reading, exchange: str) -> Sequence[Attempt]:
     """Every try, in order."""
-    table = schema.attempts
-    found = select(table).where(table.c.exchange == exchange).order_by(table.c.number)
-    return [rows.attempt(row, reading.payloads) for row in reading.all(found)]
-
-
-# --- what we were given ----------------------------------------
+    return [rows.attempt(row, reading.payloads) for row in reading.all(_ATTEMPTS, exchange=exchange)]
 
 
 def receipts(reading: Reading, destination: str, scopes: Sequence[str]) -> Mapping[str, str]:
     """Live receipts by name; the first scope wins."""
-    table = schema.receipts
-    mine = and_(table.c.destination == destination, table.c.scope.in_(scopes), table.c.value != "")
+    mine = and_(_receipt.c.destination == destination, _receipt.c.scope.in_(scopes), _receipt.c.value != "")
     rank = {scope: place for place, scope in enumerate(reversed(scopes))}
-    found = sorted(reading.all(select(table).where(mine)), key=lambda row: rank[row["scope"]])
+    found = sorted(reading.once(select(_receipt).where(mine)), key=lambda row: rank[row["scope"]])
     return {row["name"]: row["value"] for row in found}
 
 
 def registry(reading: Reading, programme: str) -> Sequence[RegistryEntry]:
     """Every entry of a programme's reference data."""
-    table = schema.registry
-    found = select(table).where(table.c.programme == programme).order_by(table.c.kind, table.c.key, table.c.starts)
-    return [rows.registry_entry(row) for row in reading.all(found)]
+    return [rows.registry_entry(row) for row in reading.all(_REGISTRY, programme=programme)]
 
 
 def conformity(reading: Reading, destination: str) -> Conformity | None:
     """The record that was entered last."""
-    table = schema.conformities
-    row = reading.first(select(table).where(table.c.destination == destination).order_by(table.c.feed.desc()))
+    row = reading.first(_CONFORMITY, destination=destination)
     return rows.conformity(row) if row else None

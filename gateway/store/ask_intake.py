@@ -4,46 +4,86 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import BindParameter, and_, bindparam, exists, or_, select
 
 from gateway import flow
 from gateway.flow import Thing
 from gateway.message import Answer, Exchange, ItemRecord, ItemStatus, JournalEntry, Submission, SubmissionStatus
-from gateway.store import rows, schema
-from gateway.store.order import ONE, word
+from gateway.store import rows
+from gateway.store.order import LIMIT, ONE, word
 from gateway.store.reading import Reading, whole
+from gateway.store.schema import answers as _answer
+from gateway.store.schema import exchanges as _exchange
+from gateway.store.schema import items as _item
+from gateway.store.schema import journal as _line
+from gateway.store.schema import lineage as _lineage
+from gateway.store.schema import submissions as _submission
 
-_ACCEPTED = frozenset({"valid", "gathered"})
+_ACCEPTED: Final = frozenset({"valid", "gathered", "refused"})
+_MINE: Final[BindParameter[str]] = bindparam("submission")
+
+# --- submissions ----------------------------------------
+
+_SUBMISSION: Final = select(_submission).where(_submission.c.id == bindparam("id"))
+_EARLIER: Final = (
+    select(*(column for column in _submission.c if column.key != "body"))
+    .where(
+        _submission.c.sender == bindparam("sender"),
+        _submission.c.control_id == bindparam("control_id"),
+        _submission.c.control_id.is_not(None),
+    )
+    .order_by(_submission.c.sequence.desc())
+    .limit(LIMIT)
+)
+_RECEIVED: Final = (
+    select(_submission).where(_submission.c.state == word("received")).order_by(_submission.c.feed).limit(LIMIT)
+)
 
 
 def submission(reading: Reading, id: str) -> Submission | None:
     """With its bytes."""
-    row = reading.first(select(schema.submissions).where(schema.submissions.c.id == id))
+    row = reading.first(_SUBMISSION, id=id)
     return rows.submission(row, reading.payloads) if row else None
 
 
 def earlier(reading: Reading, sender: str, control_id: str) -> Sequence[Submission]:
     """Under the same control id, newest first, at most 10, without bytes."""
-    table = schema.submissions
-    columns = [column for column in table.c if column.key != "body"]
-    same = and_(table.c.sender == sender, table.c.control_id == control_id, table.c.control_id.is_not(None))
-    found = reading.all(select(*columns).where(same).order_by(table.c.sequence.desc()).limit(10))
+    found = reading.all(_EARLIER, sender=sender, control_id=control_id, limit=10)
     return [rows.submission_without_body(row) for row in found]
 
 
 def received(reading: Reading, limit: int) -> Sequence[Submission]:
     """Still to be taken apart, oldest first."""
-    table = schema.submissions
-    found = select(table).where(table.c.state == word("received")).order_by(table.c.feed).limit(limit)
-    return whole(reading.all(found), lambda row: rows.submission(row, reading.payloads), lambda row: row["id"])
+    found = reading.all(_RECEIVED, limit=limit)
+    return whole(found, lambda row: rows.submission(row, reading.payloads), lambda row: row["id"])
+
+
+# --- items ----------------------------------------
+
+_before = _item.alias("before")
+_ITEMS: Final = select(_item).where(_item.c.submission == _MINE).order_by(_item.c.position)
+_UNTAKEN: Final = exists().where(
+    _submission.c.sender == _item.c.sender,
+    _submission.c.state == word("received"),
+    _submission.c.sequence < _item.c.sequence,
+)
+_BEHIND: Final = exists().where(
+    _before.c.sender == _item.c.sender,
+    _before.c.subject == _item.c.subject,
+    _before.c.open == ONE,
+    _before.c.position < _item.c.position,
+    _before.c.state != word("valid"),
+)
+_GATHERABLE: Final = (
+    select(_item).where(_item.c.state == word("valid"), ~_UNTAKEN, ~_BEHIND).order_by(_item.c.position).limit(LIMIT)
+)
 
 
 def items(reading: Reading, submission: str) -> Sequence[ItemRecord]:
     """The items of a submission, in their order."""
-    table = schema.items
-    found = select(table).where(table.c.submission == submission).order_by(table.c.position)
-    return [rows.item(row, reading.payloads) for row in reading.all(found)]
+    return [rows.item(row, reading.payloads) for row in reading.all(_ITEMS, submission=submission)]
 
 
 def gatherable(reading: Reading, limit: int) -> Sequence[ItemRecord]:
@@ -52,35 +92,34 @@ def gatherable(reading: Reading, limit: int) -> Sequence[ItemRecord]:
     An earlier submission of the sender that was not taken apart holds everything of the sender, because nobody
     knows yet whose it is; an earlier item of the same subject that is not valid holds that subject alone.
     """
-    item, before = schema.items, schema.items.alias("before")
-    submission = schema.submissions
-    untaken = exists().where(
-        submission.c.sender == item.c.sender,
-        submission.c.state == word("received"),
-        submission.c.sequence < item.c.sequence,
-    )
-    behind = exists().where(
-        before.c.sender == item.c.sender,
-        before.c.subject == item.c.subject,
-        before.c.open == ONE,
-        before.c.position < item.c.position,
-        before.c.state != word("valid"),
-    )
-    found = select(item).where(item.c.state == word("valid"), ~untaken, ~behind).order_by(item.c.position).limit(limit)
-    return whole(
-        reading.all(found), lambda row: rows.item(row, reading.payloads), lambda row: (row["sender"], row["subject"])
-    )
+    found = reading.all(_GATHERABLE, limit=limit)
+    return whole(found, lambda row: rows.item(row, reading.payloads), lambda row: (row["sender"], row["subject"]))
+
+
+# --- status ----------------------------------------
+
+_STATUS: Final = select(
+    _submission.c.id,
+    _submission.c.sender,
+    _submission.c.programme,
+    _submission.c.state,
+    _submission.c.received_at,
+    _submission.c.language,
+).where(_submission.c.id == bindparam("id"))
+_OWED: Final = (
+    select(_exchange)
+    .join(_lineage, _lineage.c.document == _exchange.c.document)
+    .where(_lineage.c.submission == _MINE)
+    .order_by(_exchange.c.position)
+)
 
 
 def submission_status(reading: Reading, id: str) -> SubmissionStatus | None:
     """As its sender sees it."""
-    table = schema.submissions
-    columns = (table.c.id, table.c.sender, table.c.programme, table.c.state, table.c.received_at, table.c.language)
-    row = reading.first(select(*columns).where(table.c.id == id))
+    row = reading.first(_STATUS, id=id)
     if row is None:
         return None
-    records = items(reading, id)
-    owed = _exchanges(reading, id)
+    owed: Sequence[Exchange] = [rows.exchange(each) for each in reading.all(_OWED, submission=id)]
     statuses = tuple(
         ItemStatus(
             id=record.id,
@@ -89,60 +128,64 @@ def submission_status(reading: Reading, id: str) -> SubmissionStatus | None:
             findings=record.result.findings,
             exchanges=tuple(each for each in owed if record.case is not None and each.case == record.case),
         )
-        for record in records
+        for record in items(reading, id)
     )
-    known = all(each.findings or each.state in _ACCEPTED or each.state == "refused" for each in statuses)
+    known = all(each.findings or each.state in _ACCEPTED for each in statuses)
     settled = row["state"] in flow.FINAL[Thing.SUBMISSION] and known
     return SubmissionStatus(**row, settled=settled, items=statuses)
 
 
-def _exchanges(reading: Reading, submission: str) -> Sequence[Exchange]:
-    exchange, lineage = schema.exchanges, schema.lineage
-    found = (
-        select(exchange)
-        .join(lineage, lineage.c.document == exchange.c.document)
-        .where(lineage.c.submission == submission)
-        .order_by(exchange.c.position)
+# --- answers ----------------------------------------
+
+_ANSWERS: Final = select(_answer).where(_answer.c.submission == _MINE).order_by(_answer.c.position)
+_FIRST_ANSWER: Final = _ANSWERS.where(_answer.c.kind == word("first")).limit(ONE)
+_ANSWERS_DUE: Final = (
+    select(_answer)
+    .where(
+        _answer.c.open == ONE,
+        _answer.c.head == ONE,
+        _answer.c.ready_at <= bindparam("now"),
+        or_(_answer.c.next_at.is_(None), _answer.c.next_at <= bindparam("now")),
     )
-    return [rows.exchange(row) for row in reading.all(found)]
+    .order_by(_answer.c.ready_at, _answer.c.position)
+    .limit(LIMIT)
+)
 
 
 def first_answer(reading: Reading, submission: str) -> Answer | None:
     """The acknowledgement that was given, or is owed."""
-    table = schema.answers
-    found = select(table).where(table.c.submission == submission, table.c.kind == "first").order_by(table.c.position)
-    row = reading.first(found)
+    row = reading.first(_FIRST_ANSWER, submission=submission)
     return rows.answer(row, reading.payloads) if row else None
 
 
 def answers(reading: Reading, submission: str) -> Sequence[Answer]:
     """Every answer of a submission, in order."""
-    table = schema.answers
-    found = select(table).where(table.c.submission == submission).order_by(table.c.position)
-    return [rows.answer(row, reading.payloads) for row in reading.all(found)]
+    return [rows.answer(row, reading.payloads) for row in reading.all(_ANSWERS, submission=submission)]
 
 
 def answers_due(reading: Reading, now: datetime, limit: int) -> Sequence[Answer]:
     """The first owed one of each sender, whose time has come."""
-    table = schema.answers
-    ready = and_(table.c.open == ONE, table.c.head == ONE, table.c.ready_at <= now)
-    timely = or_(table.c.next_at.is_(None), table.c.next_at <= now)
-    found = select(table).where(ready, timely).order_by(table.c.ready_at, table.c.position).limit(limit)
-    return whole(reading.all(found), lambda row: rows.answer(row, reading.payloads), lambda row: row["id"])
+    found = reading.all(_ANSWERS_DUE, now=now, limit=limit)
+    return whole(found, lambda row: rows.answer(row, reading.payloads), lambda row: row["id"])
+
+
+# --- journal ----------------------------------------
+
+_THINGS: Final = {
+    Thing.ITEM: select(_item.c.id).where(_item.c.submission == _MINE),
+    Thing.CASE: select(_item.c.case).where(_item.c.submission == _MINE, _item.c.case.is_not(None)),
+    Thing.EXCHANGE: select(_exchange.c.id).where(
+        _exchange.c.document.in_(select(_lineage.c.document).where(_lineage.c.submission == _MINE))
+    ),
+    Thing.ANSWER: select(_answer.c.id).where(_answer.c.submission == _MINE),
+}
+_JOURNAL: Final = (
+    select(_line).where(and_(_line.c.thing == word(str(Thing.SUBMISSION)), _line.c.id == _MINE)),
+    *(select(_line).where(_line.c.thing == word(str(thing)), _line.c.id.in_(ids)) for thing, ids in _THINGS.items()),
+)
 
 
 def journal(reading: Reading, submission: str) -> Sequence[JournalEntry]:
     """Every state change of the submission and of all that came of it, in feed order."""
-    item, lineage, exchange, answer = schema.items, schema.lineage, schema.exchanges, schema.answers
-    line = schema.journal
-    documents = select(lineage.c.document).where(lineage.c.submission == submission)
-    things = {
-        Thing.ITEM: select(item.c.id).where(item.c.submission == submission),
-        Thing.CASE: select(item.c.case).where(item.c.submission == submission, item.c.case.is_not(None)),
-        Thing.EXCHANGE: select(exchange.c.id).where(exchange.c.document.in_(documents)),
-        Thing.ANSWER: select(answer.c.id).where(answer.c.submission == submission),
-    }
-    parts = [and_(line.c.thing == str(Thing.SUBMISSION), line.c.id == submission)]
-    parts += [and_(line.c.thing == str(thing), line.c.id.in_(ids)) for thing, ids in things.items()]
-    found = [row for part in parts for row in reading.all(select(line).where(part))]
+    found = [row for part in _JOURNAL for row in reading.all(part, submission=submission)]
     return [rows.journal_entry(row) for row in sorted(found, key=lambda row: (row["feed"], row["place"]))]

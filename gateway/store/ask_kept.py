@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, bindparam, select
 
 from gateway import flow
 from gateway.flow import Thing
 from gateway.formats import json
 from gateway.message import AuditRecord, KeptAudit, KeptResource
 from gateway.store import chain, rows, schema
-from gateway.store.order import ONE
+from gateway.store.order import LIMIT, ONE
 from gateway.store.reading import Columns, Reading
+
+_resource: Final = schema.resources
+_OF_ONE: Final = and_(_resource.c.type == bindparam("type"), _resource.c.id == bindparam("id"))
+_HISTORY: Final = select(_resource).where(_OF_ONE).order_by(_resource.c.version.desc()).limit(LIMIT)
+_VERSION: Final = select(_resource).where(_OF_ONE, _resource.c.version == bindparam("version"))
+_CHANGES: Final = (
+    select(_resource)
+    .where(_resource.c.feed > bindparam("since"))
+    .order_by(_resource.c.feed, _resource.c.place)
+    .limit(LIMIT)
+)
+_REST: Final = (
+    select(_resource)
+    .where(_resource.c.feed == bindparam("feed"), _resource.c.place > bindparam("place"))
+    .order_by(_resource.c.place)
+)
 
 
 def resource(reading: Reading, type: str, id: str) -> KeptResource | None:
@@ -25,38 +42,40 @@ def resource(reading: Reading, type: str, id: str) -> KeptResource | None:
 
 def resource_history(reading: Reading, type: str, id: str, limit: int = 100) -> Sequence[KeptResource]:
     """Versions, newest first."""
-    table = schema.resources
-    mine = and_(table.c.type == type, table.c.id == id)
-    found = select(table).where(mine).order_by(table.c.version.desc()).limit(limit)
-    return [rows.resource(row, reading.payloads) for row in reading.all(found)]
+    return [rows.resource(row, reading.payloads) for row in reading.all(_HISTORY, type=type, id=id, limit=limit)]
 
 
 def resource_version(reading: Reading, type: str, id: str, version: int) -> KeptResource | None:
     """One version."""
-    table = schema.resources
-    row = reading.first(select(table).where(table.c.type == type, table.c.id == id, table.c.version == version))
+    row = reading.first(_VERSION, type=type, id=id, version=version)
     return rows.resource(row, reading.payloads) if row else None
 
 
 def changes(reading: Reading, since_feed: int, limit: int) -> Sequence[KeptResource]:
     """Versions with a greater feed number, in feed order. The versions of one feed number are never torn apart."""
-    table = schema.resources
-    found = reading.all(
-        select(table).where(table.c.feed > since_feed).order_by(table.c.feed, table.c.place).limit(limit)
-    )
+    found = reading.all(_CHANGES, since=since_feed, limit=limit)
     if len(found) == limit:
-        last = found[-1]
-        rest = and_(table.c.feed == last["feed"], table.c.place > last["place"])
-        found += reading.all(select(table).where(rest).order_by(table.c.place))
+        found += reading.all(_REST, feed=found[-1]["feed"], place=found[-1]["place"])
     return [rows.resource(row, reading.payloads) for row in found]
+
+
+_FEED: Final = select(schema.feed.c.number)
 
 
 def feed(reading: Reading) -> int:
     """The last number given."""
-    return int(reading.connection.execute(select(schema.feed.c.number)).scalar_one())
+    (row,) = reading.all(_FEED)
+    return int(row["number"])
 
 
 # --- audit ----------------------------------------
+
+
+_audit: Final = schema.audit
+_EVENTS: Final = (
+    select(_audit).where(_audit.c.feed > bindparam("since")).order_by(_audit.c.feed, _audit.c.number).limit(LIMIT)
+)
+_EVENT: Final = select(_audit).where(_audit.c.writer == bindparam("writer"), _audit.c.number == bindparam("number"))
 
 
 def _kept_audit(row: Columns) -> KeptAudit:
@@ -67,9 +86,7 @@ def _kept_audit(row: Columns) -> KeptAudit:
 
 def audit_events(reading: Reading, since_feed: int = 0, limit: int = 100) -> Sequence[KeptAudit]:
     """Events with a greater feed number, in feed order."""
-    table = schema.audit
-    found = select(table).where(table.c.feed > since_feed).order_by(table.c.feed, table.c.number).limit(limit)
-    return [_kept_audit(row) for row in reading.all(found)]
+    return [_kept_audit(row) for row in reading.all(_EVENTS, since=since_feed, limit=limit)]
 
 
 def audit_event(reading: Reading, id: str) -> KeptAudit | None:
@@ -77,8 +94,7 @@ def audit_event(reading: Reading, id: str) -> KeptAudit | None:
     writer, _, number = id.partition("-")
     if not (writer.isdecimal() and number.isdecimal() and len(id) < 30):
         return None
-    table = schema.audit
-    row = reading.first(select(table).where(table.c.writer == int(writer), table.c.number == int(number)))
+    row = reading.first(_EVENT, writer=int(writer), number=int(number))
     return _kept_audit(row) if row else None
 
 
@@ -90,16 +106,24 @@ def audit_chain_intact(reading: Reading) -> bool:
 # --- how much ----------------------------------------
 
 
+_TALLIES: Final = select(schema.tallies)
+_OLDEST: Final = {
+    thing: select(table.c.since)
+    .where(table.c.open == ONE, table.c.state == bindparam("state"))
+    .order_by(table.c.since)
+    .limit(ONE)
+    for thing, table in schema.TABLES.items()
+}
+
+
 def counts(reading: Reading) -> Mapping[str, Mapping[str, tuple[int, datetime | None]]]:
     """From the tallies that every commit keeps; the age of the oldest from one index entry per waiting state."""
     found: dict[str, dict[str, tuple[int, datetime | None]]] = {str(thing): {} for thing in Thing}
-    for row in reading.all(select(schema.tallies)):
+    for row in reading.all(_TALLIES):
         oldest = None
         thing = Thing(row["thing"])
         if row["number"] and row["state"] in flow.waiting(thing):
-            table = schema.TABLES[thing]
-            oldest = reading.connection.execute(
-                select(func.min(table.c.since)).where(table.c.open == ONE, table.c.state == row["state"])
-            ).scalar()
+            first = reading.first(_OLDEST[thing], state=row["state"])
+            oldest = first["since"] if first else None
         found[row["thing"]][row["state"]] = (row["number"], oldest)
     return found

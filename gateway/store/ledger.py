@@ -37,6 +37,7 @@ from gateway.store.migrations import migrate
 from gateway.store.owner import Owner
 from gateway.store.payload import Payloads
 from gateway.store.reading import Reading
+from gateway.store.statements import Hand, Statements
 from gateway.store.writer import Writer
 
 P = ParamSpec("P")
@@ -59,6 +60,7 @@ class Ledger:
         self._writing, self._reading = engine.writer(self._url), engine.reader(self._url)
         self._writer = Writer(self._writing, self._payloads, clock, self._reading.dispose)
         self._threads = ThreadPoolExecutor(engine.READERS, "ledger-reader")
+        self._questions = Statements()
         self._forgot: datetime | None = None
 
     # --- life ----------------------------------------
@@ -140,7 +142,8 @@ class Ledger:
         def asked() -> T:
             try:
                 with self._reading.connect() as connection, connection.begin():
-                    return question(Reading(connection, self._payloads), *args, **named)
+                    hand = Hand(connection, self._questions)
+                    return question(Reading(connection, self._payloads, hand), *args, **named)
             except OperationalError:
                 raise StorageFailed("GW-STORE-011") from None
             except DatabaseError:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, literal_column, select
+from sqlalchemy import ColumnElement, Integer, Select, Table, and_, bindparam, literal_column, select
 
 from gateway.store import schema
 from gateway.store.statements import Hand
 
 ONE: Final[ColumnElement[int]] = literal_column("1")
 """Written out, not bound: SQLite uses a partial index only where its condition stands in the statement."""
+
+LIMIT: Final = bindparam("limit", type_=Integer())
+"""How many at most."""
 
 
 def word(value: str) -> ColumnElement[str]:

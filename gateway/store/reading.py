@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Select
 
 from gateway.errors import Broken
 from gateway.store.payload import Payloads
+from gateway.store.statements import Hand
 
 T = TypeVar("T")
 Columns = dict[str, Any]
@@ -22,17 +23,21 @@ class Reading(NamedTuple):
 
     connection: Connection
     payloads: Payloads
+    hand: Hand
 
-    def all(self, statement: Select[Any]) -> list[Columns]:
-        """Every row by column key."""
-        result = self.connection.execute(statement)
-        keys = [str(column.key) for column in statement.selected_columns]
-        return [dict(zip(keys, row, strict=True)) for row in result]
+    def all(self, question: Select[Any], **values: Any) -> list[Columns]:
+        """Every row by column key, for a question that is a constant of its module."""
+        return self.hand.rows(question, values)
 
-    def first(self, statement: Select[Any]) -> Columns | None:
+    def first(self, question: Select[Any], **values: Any) -> Columns | None:
         """The first row, or None."""
-        found = self.all(statement.limit(1))
+        found = self.hand.rows(question, values)
         return found[0] if found else None
+
+    def once(self, question: Select[Any]) -> list[Columns]:
+        """Every row, for a question that was put together for this time."""
+        keys = [str(column.key) for column in question.selected_columns]
+        return [dict(zip(keys, row, strict=True)) for row in self.connection.execute(question)]
 
 
 def whole(rows: Iterable[Columns], make: Callable[[Columns], T], key: Callable[[Columns], object]) -> Sequence[T]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, insert, update
+from sqlalchemy import Connection, Select, Table, bindparam, insert, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -30,6 +30,12 @@ class Prepared:
         found = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()}
         self.processors = {name: each for name, each in found.items() if each is not None}
         self.taken = tuple(compiled.binds)
+        self.columns: tuple[tuple[str, Any], ...] = ()
+        if isinstance(statement, Select):
+            self.columns = tuple(
+                (str(column.key), column.type.dialect_impl(dialect).result_processor(dialect, None))
+                for column in statement.selected_columns
+            )
 
     def parameters(self, values: Columns) -> Any:
         """A tuple for drivers that count, a dict for drivers that name."""
@@ -38,9 +44,14 @@ class Prepared:
             row[name] = process(row[name])
         return row if self.names is None else [row[name] for name in self.names]
 
+    def read(self, row: Sequence[Any]) -> dict[str, Any]:
+        """A row of the driver by column key."""
+        pairs = zip(self.columns, row, strict=True)
+        return {name: value if process is None else process(value) for (name, process), value in pairs}
+
 
 class Statements:
-    """What was prepared for one database. Used by the writer thread alone."""
+    """What was prepared for one database. Harmless to share: two threads may make the same one."""
 
     def __init__(self) -> None:
         self._prepared: dict[Hashable, Prepared] = {}
@@ -100,6 +111,12 @@ class Hand:
         self.run(key, build, values, names)
         found = self._cursor.fetchall()
         return found[0] if found else None
+
+    def rows(self, question: Select[Any], values: Columns) -> list[dict[str, Any]]:
+        """Every row by column key, in Python's types. The question must be a constant: it is kept."""
+        prepared = self._statements.get(self.connection, question, lambda: question, None)
+        self._execute(prepared.text, prepared.parameters(values))
+        return [prepared.read(row) for row in self._cursor.fetchall()]
 
     def _execute(self, text: str, parameters: Any) -> None:
         try:
