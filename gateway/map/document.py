@@ -28,7 +28,7 @@ class Filter(NamedTuple):
 
     names: tuple[str, ...]
     value: str | None
-    index: int = -1
+    position: int = -1
 
 
 class DocumentStep(NamedTuple):
@@ -139,7 +139,11 @@ class Part:
             value = parent
         found = value if isinstance(value, list) else [value]
         for each in step.filters:
-            found = found[each.index : each.index + 1] if each.index >= 0 else [n for n in found if _holds(n, each)]
+            found = (
+                found[each.position : each.position + 1]
+                if each.position >= 0
+                else [n for n in found if _holds(n, each)]
+            )
         return found
 
     def get(self, path: DocumentPath) -> Sequence[Datum]:
@@ -152,7 +156,7 @@ class Part:
     def each(self, path: DocumentPath) -> Sequence[Part]:
         return [Part(self.document, node) for node in self.nodes(path)]
 
-    def leaves(self) -> Iterable[Datum]:
+    def leaves(self, seen: bytearray | None = None) -> Iterable[Datum]:
         return ()
 
 

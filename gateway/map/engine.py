@@ -72,8 +72,9 @@ class Engine:
         )
 
     def render(self, document_: Json, target: str, values: Mapping[str, str]) -> bytes:
-        """A national message from a document Bundle. `target` is "programme/file" under out/; `values` fill $given.names.
+        """A national message from a document Bundle.
 
+        `target` is "programme/file" under out/; `values` fill `$given.name`.
         The same document and values give the same bytes. `Misconfigured` (GW-MAP-022) where there is no such file.
         """
         programme, _, name = target.partition("/")

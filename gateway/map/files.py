@@ -22,7 +22,7 @@ from gateway.formats import paths, yaml
 from gateway.map import document
 from gateway.map.expression import BadExpression, condition
 from gateway.map.intake import Taker
-from gateway.map.mapping import FileCompiler, Mapping_
+from gateway.map.mapping import CompiledMapping, FileCompiler
 from gateway.map.nodes import Library, Node, Spot, Trouble, short
 from gateway.map.output import Output, OutputCompiler
 from gateway.map.reading import Notation, Reader
@@ -120,7 +120,7 @@ class Loader:
         self.library = Library(found.nodes)
         shared = {name: table for folder in sorted(found.shared) for name, table in found.tables[folder].items()}
         self.tables = {**shared, **found.tables.get(programme.name, {})}
-        self._compiled: dict[tuple[str, str], Mapping_] = {}
+        self._compiled: dict[tuple[str, str], CompiledMapping] = {}
 
     def load(self) -> Loaded:
         """The programme with its intakes and outputs."""
@@ -171,12 +171,12 @@ class Loader:
                 self.troubles.append(Trouble(Spot(f"{self.programme.name}/programme.toml", 1, 1), str(error)))
         return Taker(intake, mapping, fits)
 
-    def _mapping(self, name: str, notation: Notation) -> Mapping_:
+    def _mapping(self, name: str, notation: Notation) -> CompiledMapping:
         known = self._compiled.get((name, notation.name))
         if known is None:
             node = self._expanded(name)
             if node is None:
-                return Mapping_(name, notation.name, (), "")
+                return CompiledMapping(name, notation.name, (), "")
             variables: dict[str, Any] = {}
             reader = self._reader(notation, variables)
             known = FileCompiler(name, node, reader, variables, self.troubles).compile()

@@ -300,5 +300,6 @@ def names() -> Mapping[str, Function]:
     """The whole table, with the functions of the other files in it."""
     from gateway.map import functions_codes, functions_time
 
-    assert functions_codes and functions_time
+    assert functions_codes
+    assert functions_time
     return FUNCTIONS

@@ -85,7 +85,7 @@ def _date_as(_: Workshop, arguments: Sequence[Argument]) -> Step:
     order = _order(arguments)
 
     def step(_: Run, got: Got) -> Any:
-        day, _, clock = said(got).strip().replace("T", " ").partition(" ")
+        day, _blank, clock = said(got).strip().replace("T", " ").partition(" ")
         got.lossy = got.lossy or clock.strip("0:") != ""
         return _written(day, order)
 
@@ -97,7 +97,7 @@ def _datetime_as(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
     order, zone = _order(arguments), str(workshop.zone)
 
     def step(_: Run, got: Got) -> Any:
-        day, _, clock = said(got).strip().replace("T", " ").partition(" ")
+        day, _blank, clock = said(got).strip().replace("T", " ").partition(" ")
         iso = _written(day, order)
         if not clock.strip():
             return iso

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from gateway.errors import Refused
 from gateway.formats import hl7v2, jsonsource, media, table, table_csv, table_xlsx, xmlsource
 from gateway.formats.source import Source
-from gateway.map.mapping import Mapping_
+from gateway.map.mapping import CompiledMapping
 from gateway.map.reading import Test
 from gateway.message import Finding, Place, Submission
 from gateway.programme import Intake
@@ -20,7 +20,7 @@ class Taker(NamedTuple):
     """One intake of a programme with its compiled mapping; `fits` judges JSON, XML and FHIR inputs."""
 
     intake: Intake
-    mapping: Mapping_
+    mapping: CompiledMapping
     fits: Test | None = None
 
 
@@ -28,7 +28,7 @@ class Piece(NamedTuple):
     """One item before it is mapped. Without a mapping it is refused for its findings."""
 
     label: str
-    mapping: Mapping_ | None
+    mapping: CompiledMapping | None
     source: Source | None
     findings: tuple[Finding, ...] = _NO_FINDINGS
 

@@ -67,7 +67,7 @@ class Ignored(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Mapping_(msgspec.Struct, frozen=True):  # noqa: N801  the plain name is that of the collection
+class CompiledMapping(msgspec.Struct, frozen=True):
     """A compiled file. Pure: the same input and context give the same result."""
 
     name: str
@@ -136,8 +136,7 @@ class Mapping_(msgspec.Struct, frozen=True):  # noqa: N801  the plain name is th
                 run.problem("GW-MAP-012" if each.warning else "GW-MAP-011", place, what=each.path)
 
     def _loss(self, run: Run) -> tuple[Loss, ...]:
-        first, seen = run.root.first, run.seen
-        unread = [datum for datum in run.root.leaves() if not seen[datum.leaf - first]]
+        unread = list(run.root.leaves(run.seen))
         if not unread:
             return ()
         reasons: dict[int, str] = {}
@@ -198,7 +197,7 @@ class FileCompiler:
     def _trouble(self, spot: Spot, message: str) -> None:
         self.troubles.append(Trouble(spot, message))
 
-    def compile(self) -> Mapping_:
+    def compile(self) -> CompiledMapping:
         """The mapping; look at `troubles` before it is used."""
         top = self.node.fields
         for key, child in top.items():
@@ -210,14 +209,14 @@ class FileCompiler:
         )
         if not resources:
             self._trouble(self.node.spot, "`resources:` is missing")
-        kind, key = self._case(top.get("case"))
-        return Mapping_(
+        case_kind, case_key = self._case(top.get("case"))
+        return CompiledMapping(
             name=self.name,
             notation=self.reader.notation.name,
             resources=resources,
             subject=self._subject(top, {r.name for r in resources}),
-            case_kind=kind,
-            case_key=key,
+            case_kind=case_kind,
+            case_key=case_key,
             parts=tuple(self._part(child) for child in (top["parts"].items if "parts" in top else [])),
             ignored=tuple(i for c in (top["ignore"].items if "ignore" in top else []) for i in self._ignored(c)),
             required=tuple(self._required(child) for child in (top["require"].items if "require" in top else [])),

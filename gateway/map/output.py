@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from lxml import etree
@@ -72,6 +72,11 @@ def _name(namespace: str, name: str) -> str:
     return f"{{{namespace}}}{name}" if namespace else name
 
 
+def _default(namespace: str) -> dict[str, str] | None:
+    """The namespace without a prefix; None is lxml's name for "no prefix", which its stubs do not know."""
+    return cast("dict[str, str]", {None: namespace}) if namespace else None
+
+
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -89,7 +94,7 @@ def _fill(parent: etree._Element, value: Any, namespace: str) -> None:
             parent.text = _text(child)
         else:
             for each in child if isinstance(child, list) else [child]:
-                made = etree.SubElement(parent, _name(namespace, name), nsmap={None: namespace} if namespace else None)
+                made = etree.SubElement(parent, _name(namespace, name), nsmap=_default(namespace))
                 _fill(made, each, namespace)
 
 

@@ -27,7 +27,8 @@ _NONE: Final = Got(None)
 class Notation(Protocol):
     """What a format gives to the compiler: its name, and paths compiled once."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def compile(self, path: str) -> Any:
         """The path in the format's own form; raises `Misconfigured` where it is not one."""
@@ -178,7 +179,8 @@ class Reader:
         return read
 
     def _pick(self, source: Alternative) -> Read:
-        assert source.condition is not None and source.then is not None
+        assert source.condition is not None
+        assert source.then is not None
         parts = self.parts(source.text)
         holds, then = self.condition(source.condition), self.expression(source.then)
 

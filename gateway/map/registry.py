@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from itertools import pairwise
 from typing import Any, Final
 
 from gateway.errors import GatewayError, Misconfigured, Refused, finding
@@ -111,7 +112,7 @@ def _overlaps(entries: Sequence[RegistryEntry]) -> Iterator[Finding]:
         by_key.setdefault((entry.kind, entry.key), []).append(entry)
     for (kind, key), same in by_key.items():
         same.sort(key=lambda entry: entry.valid_from or "")
-        for earlier, later in zip(same, same[1:], strict=False):
+        for earlier, later in pairwise(same):
             if earlier.valid_to is None or earlier.valid_to >= (later.valid_from or ""):
                 place = Place(notation="table", path=f"kind {kind} key {key}")
                 yield finding("GW-MAP-021", place, why=f"{later.valid_from or '…'} <= {earlier.valid_to or '…'}")

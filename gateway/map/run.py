@@ -92,10 +92,17 @@ class Run:
         for element, got in self.notes:
             data = got.data
             made.append(Lineage(element=element, places=tuple([d.place for d in data]), how=got.how))
-            if not got.lossy:
+            if got.how == "defaulted":
+                self._tell_default(element)
+            elif not got.lossy:
                 for datum in data:
                     self._mark(datum)
         return tuple(made)
+
+    def _tell_default(self, element: str) -> None:
+        kind, _, path = element.partition("#")
+        location = f"{kind.partition('/')[0]}.{path}"
+        self.findings.append(finding("GW-MAP-024", None, location, element=location))
 
     def _mark(self, datum: Datum) -> None:
         at, span = datum.leaf - self.root.first, datum.span

@@ -98,7 +98,7 @@ class FactTable:
 
 
 def _masks(length: int) -> list[tuple[bool, ...]]:
-    numbers = sorted(range(2**length), key=lambda n: (-bin(n).count("1"), -n))
+    numbers = sorted(range(2**length), key=lambda n: (-n.bit_count(), -n))
     return [tuple(bool(n >> (length - 1 - i) & 1) for i in range(length)) for n in numbers]
 
 

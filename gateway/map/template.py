@@ -21,7 +21,7 @@ from gateway.formats.source import Source
 from gateway.map.expression import BadExpression, Expression, condition, parse
 from gateway.map.nodes import Node, Trouble
 from gateway.map.reading import Reader
-from gateway.map.run import Read, Run
+from gateway.map.run import Got, Read, Run
 
 Make = Callable[[Run, Source, str], Any]
 DIRECTIVES: Final = frozenset({"when", "each", "at", "first", "is"})
@@ -112,8 +112,10 @@ class Templates:
         if "is" in directives:
             return self.node(node.fields["is"])
         if "first" in directives:
-            options = [self.node(item) for item in node.fields["first"].items]
-            return Made(_first([option.make for option in options]), all(o.constant for o in options))
+            items = node.fields["first"].items
+            options = [self.node(item) for item in items]
+            conditional = any("when" in item.fields for item in items)
+            return Made(_first(options, not conditional), all(o.constant for o in options))
         return self.object(inner)
 
     def object(self, fields: dict[str, Node], top: bool = False) -> Made:
@@ -235,11 +237,15 @@ def _object(parts: Sequence[tuple[str, Made]], dot: str) -> Make:
     return make
 
 
-def _first(options: Sequence[Make]) -> Make:
+def _first(options: Sequence[Made], tell: bool) -> Make:
+    """The first that makes something. A constant after sources is a default, which is told."""
+
     def make(run: Run, here: Source, at: str) -> Any:
-        for option in options:
-            value = option(run, here, at)
+        for number, option in enumerate(options):
+            value = option.make(run, here, at)
             if value is not None:
+                if tell and number and option.constant:
+                    run.note(at, Got(value, (), "defaulted"))
                 return value
         return None
 
