@@ -112,8 +112,7 @@ def _entries(header: Json) -> list[str]:
 
 
 def _bytes(entry: str) -> bytes:
-    bare = "".join(line for line in entry.splitlines() if not line.startswith("-----"))
-    bare = re.sub(r"-----[A-Z ]+-----", "", bare)
+    bare = re.sub(r"-----[A-Z ]+-----", "", entry)
     try:
         return base64.b64decode("".join(bare.split()))
     except binascii.Error:
