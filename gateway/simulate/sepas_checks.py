@@ -105,7 +105,7 @@ def problems(bill: Bill) -> Iterator[Problem]:
 def _mandatory(bill: Bill) -> Iterator[Problem]:
     for path in MANDATORY:
         if bill.message.find(path, namespaces=NS) is None:
-            yield Problem("Mandatory", f"{path.rpartition(':')[2]} is mandatory")
+            yield Problem("Mandatory", f"{path.removesuffix('/vm:ID').rpartition(':')[2]} is mandatory")
     if not any(bill.message.find(path, namespaces=NS) is not None for path in _IDENTIFIED):
         yield Problem("Mandatory", "NationalCode is empty")
     record = bill.text("vm:Composition/vm:Admission/vm:MedicalRecordNumber")
