@@ -51,7 +51,7 @@ class _Check:
             if not text:
                 if spec.required:
                     self.required(segment, number, spec)
-            elif spec.free and text.isalnum():
+            elif spec.free and text.isalnum() and not spec.varies:
                 continue
             elif not (header and number < 3):
                 self.field(segment, number, text, spec)
@@ -69,7 +69,7 @@ class _Check:
 
     def field(self, segment: Segment, number: int, text: str, spec: Field) -> None:
         if spec.varies:
-            if segment.name == "OBX":
+            if segment.name == "OBX" and number == 5:
                 self.observed(segment, number)
             return
         leaf = spec.leaf

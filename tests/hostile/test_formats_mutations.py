@@ -46,8 +46,7 @@ _VERSIONS = ("2.3", "2.5.1", "2.8")
 
 def _sample(kind: str, version: str) -> bytes:
     head = (
-        f"MSH|^~\\&|HIS^1.2^ISO|HOSP|GW|GW|20260101103000+0330||{kind}|C{version}|P|{version}"
-    head += "|||AL|NE||UNICODE UTF-8\r"
+        f"MSH|^~\\&|HIS^1.2^ISO|HOSP|GW|GW|20260101103000+0330||{kind}|C{version}|P|{version}|||AL|NE||UNICODE UTF-8\r"
     )
     return (head + _BODIES[kind].replace("Test^", "آزمایشی^", 1)).encode()
 
