@@ -1,0 +1,8 @@
+"""The simulate tests use the invented world of the delivery tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "deliver"))
