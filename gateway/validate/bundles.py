@@ -57,6 +57,8 @@ def _full_url(entry: Json, kind: Any, path: Path, run: Run) -> None:
         run.say("GW-VAL-061", path, args={"url": shown(url)})
         return
     name, id = resource.get("resourceType"), resource.get("id")
+    if type(name) is not str or not run.rules.model.is_concrete_resource(name):
+        return
     parts = RESTFUL.fullmatch(url)
     if parts is not None and run.rules.model.is_concrete_resource(parts["type"]) and type(id) is str:
         if (parts["type"], parts["id"]) != (name, id):

@@ -35,6 +35,8 @@ def check(value: Any, path: Path, run: Run) -> None:
     has_value = next((name for name in value if name.startswith(("value", "_value"))), None)
     if ("extension" in value) == (has_value is not None):
         run.say("GW-VAL-023", path, source="ext-1")
+        if has_value is None:
+            return
     url = value.get("url")
     if type(url) is not str or not url:
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.message import Json
 from gateway.validate.quick import HOLDS
-from gateway.validate.run import Path, Run, shown
+from gateway.validate.run import Path, Run, location, shown
 
 if TYPE_CHECKING:
     from gateway.validate.rulebook import Rules
@@ -50,6 +50,7 @@ def compile_one(source: Rules, constraint: Json, key: str) -> Rule | None:
             if run.policy.undecided:
                 run.say("GW-VAL-016", path, source=name, args={"rule": name, "text": shown(human)})
         elif is_error:
+            run.reasons[location(path), name] = expression
             run.say("GW-VAL-015", path, source=name, args={"rule": name, "text": human})
         elif run.policy.best_practice:
             run.say("GW-VAL-015", path, source=name, severity="warning", args={"rule": name, "text": human})

@@ -63,8 +63,8 @@ def _distinct(bundle: Json) -> bool:
 
 
 def _not_versioned(entry: Json) -> bool:
-    url = entry.get("fullUrl")
-    return type(url) is str and "/_history/" not in url
+    url = entry.get("fullUrl")  # without one nothing is version specific
+    return ("fullUrl" not in entry and "_fullUrl" not in entry) or (type(url) is str and "/_history/" not in url)
 
 
 HOLDS: Final[Mapping[str, Glance]] = {

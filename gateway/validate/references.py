@@ -158,9 +158,10 @@ def check(value: Json, allowed: Mapping[str, Any] | None, path: Path, run: Run) 
             run.say("GW-VAL-017", path, args={"type": shown(stated), "allowed": "…"})
         elif allowed is not None and stated not in allowed and not _ABSOLUTE.match(stated):
             run.say("GW-VAL-017", path, args={"type": shown(stated), "allowed": ", ".join(allowed)})
-    if type(reference) is not str:
+    if type(reference) is not str or not reference:
         return
-    _check_literal(reference, stated if type(stated) is str else None, allowed, path, run)
+    known = type(stated) is str and run.rules.model.is_resource(stated)
+    _check_literal(reference, stated if known else None, allowed, path, run)
 
 
 def _check_literal(reference: str, stated: str | None, allowed: Mapping[str, Any] | None, path: Path, run: Run) -> None:
@@ -176,6 +177,8 @@ def _check_literal(reference: str, stated: str | None, allowed: Mapping[str, Any
     named = parts["type"] if parts is not None else None
     if found is not None:
         kind = found.get("resourceType")
+        if type(kind) is not str or not run.rules.model.is_concrete_resource(kind):
+            return  # said where that resource stands
         if named is not None and kind != named:
             run.say("GW-VAL-019", path, args={"reference": shown(reference), "found": str(kind)})
             return

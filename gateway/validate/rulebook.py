@@ -15,6 +15,7 @@ from gateway.message import Context, Finding, ItemResult, Json
 from gateway.validate import narrative, references
 from gateway.validate.bindings import answer_coding
 from gateway.validate.checks import Checks
+from gateway.validate.consequences import once
 from gateway.validate.extensions import value_at
 from gateway.validate.lineage import placed
 from gateway.validate.model import RESOURCES, Model, PathTypes, is_base
@@ -344,23 +345,13 @@ def _validate(
         run.say("GW-VAL-057", path, args={"limit": str(MAX_FINDINGS)})
     except RecursionError:
         run.say("GW-VAL-049", path, args={"limit": str(MAX_DEPTH)})
-    return _once(run.findings)
+    return once(run.findings, run.reasons)
 
 
 def _parameters(value: Json) -> Index:
     held = value.get("parameter")
     inner = [each.get("resource") for each in held if type(each) is dict] if type(held) is list else []
     return Index([Entry(each, "", at) for at, each in enumerate(inner) if type(each) is dict])
-
-
-def _once(findings: list[Finding]) -> tuple[Finding, ...]:
-    """A profile repeats what its base says: each thing is said once."""
-    if len(findings) < 2:
-        return tuple(findings)
-    seen: dict[tuple[Any, ...], Finding] = {}
-    for each in findings:
-        seen.setdefault((each.code, each.location, each.source, tuple(sorted(each.args.items()))), each)
-    return tuple(seen.values())
 
 
 def folders(home: FilePath, names: Sequence[str]) -> list[FilePath]:
