@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.message import Message
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -39,6 +40,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     language: Language
     key: str | None = None  # Idempotency-Key
     trouble: tuple[Finding, ...] = ()
+    header: hl7v2.Header | None = None  # of HL7, where it was read already to know the sender
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
         return any(each.severity == "error" for each in self.findings)
 
 
+@lru_cache(maxsize=256)
 def media_type(content_type: str) -> tuple[str, str | None]:
     """The media type in lower case and its charset parameter (RFC 9110 section 8.3.1)."""
     parsed = Message()
@@ -66,16 +69,16 @@ def judge(arrival: Arrival, programmes: Sequence[str], id: str) -> Judged:
     """The submission that the arrival is, with everything that refuses it at the door. Pure."""
     name, charset = media_type(arrival.content_type)
     found = list(arrival.trouble) or [*_programme(arrival, programmes), *_content(arrival, name)]
-    header: hl7v2.Header | None = None
-    if media.FORMAT.get(name) == "hl7v2" and arrival.body:
+    header = arrival.header
+    if header is None and media.FORMAT.get(name) == "hl7v2" and arrival.body:
         try:
             header = hl7v2.header(arrival.body)
         except Unreadable as error:
             found.append(error.finding())
-        else:
-            charset = header.charset or charset
-            if not header.control_id and arrival.key is None:
-                found.append(finding("GW-RECEIVE-028", Place(notation="hl7v2", path="MSH-10")))
+    if header is not None:
+        charset = header.charset or charset
+        if not header.control_id and arrival.key is None:
+            found.append(finding("GW-RECEIVE-028", Place(notation="hl7v2", path="MSH-10")))
     submission = Submission(
         id=id,
         sender=arrival.sender.id,

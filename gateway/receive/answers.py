@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from fhir.resources.R4B.operationoutcome import OperationOutcome
@@ -76,8 +77,19 @@ def outcome(findings: Sequence[Finding], language: Language) -> bytes:
     `expression` is a FHIRPath into what we made of the input; `location` is the place in the sender's own notation;
     `diagnostics` says how to mend it.
     """
-    shown = findings[:MAX_FINDINGS]
-    issues = [_issue(each, language) for each in shown]
+    if len(findings) == 1 and findings[0].code in errors.codes() and findings[0] == errors.finding(findings[0].code):
+        return _constant(findings[0].code, language)
+    return _outcome(findings, language)
+
+
+@lru_cache(maxsize=512)
+def _constant(code: str, language: Language) -> bytes:
+    """The most frequent answers say one thing that never changes."""
+    return _outcome([errors.finding(code)], language)
+
+
+def _outcome(findings: Sequence[Finding], language: Language) -> bytes:
+    issues = [_issue(each, language) for each in findings[:MAX_FINDINGS]]
     made = OperationOutcome.model_validate({"language": tag(language), "issue": issues})
     return made.model_dump_json().encode()
 

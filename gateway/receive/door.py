@@ -7,7 +7,6 @@ answer is kept as it is given, so that the same control id with the same bytes g
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Literal, Protocol
@@ -20,7 +19,7 @@ from gateway.errors import GatewayError, StaleState, StorageFailed, finding
 from gateway.formats import hl7v2
 from gateway.message import Answer, Finding, Step, Submission, SubmissionStatus
 from gateway.ports import Settled, Store
-from gateway.receive import acceptance
+from gateway.receive import acceptance, ids
 from gateway.receive.acceptance import Arrival, Judged
 
 log: Final = structlog.get_logger("gateway.receive")
@@ -65,11 +64,6 @@ Later = Callable[[Submission, Sequence[Finding]], Sequence[Answer]]
 """Builds the answers owed later (see `callbacks.later`)."""
 
 
-def new_id(now_ms: int) -> str:
-    """An id that sorts by time and cannot be guessed."""
-    return f"{now_ms:012x}{secrets.token_hex(10)}"
-
-
 class Door:
     """Accepts arrivals. `committed` is told each step after it is durable, so that workers wake."""
 
@@ -96,7 +90,7 @@ class Door:
         `wait=False` answers at once, without waiting for findings. Raises `StorageFailed` (and `Broken`) when
         nothing was kept: then nothing positive may be said.
         """
-        judged = acceptance.judge(arrival, self._programmes, new_id(int(arrival.received_at.timestamp() * 1000)))
+        judged = acceptance.judge(arrival, self._programmes, ids.new(arrival.received_at))
         wait = wait and self._within > 0
         async with self._one_at_a_time(judged.submission):
             earlier = await self._earlier(judged, arrival)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -10,6 +9,7 @@ from gateway import errors
 from gateway.errors import Unreadable
 from gateway.formats import hl7v2
 from gateway.message import Finding
+from gateway.receive.ids import random_hex
 
 MEDIA_TYPE: Final = "application/hl7-v2"
 Code = Literal["AA", "AE", "AR", "CA", "CE", "CR"]
@@ -55,4 +55,4 @@ def _is_header_fault(found: Finding) -> bool:
 
 def control_id() -> str:
     """MSH-10 of a message of ours: at most 20 characters (the limit before version 2.7)."""
-    return secrets.token_hex(10).upper()
+    return random_hex().upper()

@@ -300,6 +300,7 @@ class Connection:
             received_at=received_at,
             language=sender.language,
             trouble=_trouble(event),
+            header=header,
         )
         render = Renderer(header, mode, sender.language, sender.callback is not None, self._server.clock)
         rendered = await self._server.door.receive(arrival, render, wait=not mode.enhanced and not mode.silent)
