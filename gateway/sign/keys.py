@@ -28,7 +28,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.errors import Misconfigured, Refused
 from gateway.settings import Key, secret
-from gateway.sign import algorithms
+from gateway.sign import algorithms, hsm
 from gateway.sign.algorithms import HASH, Algorithm, Encoding, PublicKey, rsa_padding, to_raw
 from gateway.sign.pbes2 import pbes2_close, pbes2_open
 from gateway.sign.sm2 import CURVE, Sm2Public
@@ -289,6 +289,8 @@ def _spki(key: PublicKey) -> bytes:
 def open_key(key: Key) -> KeyHandle:
     """Open what the settings name. Every fault is `Misconfigured` with the file in it, never with its content."""
     password = secret(key.password) if key.password else b""
+    if key.key.startswith(hsm.SCHEME):
+        return _from_token(key, password)
     found, certificates = _opened(key.key or key.certificate, password, key.signer_id.encode())
     if key.key:
         certificates = read_certificates(Path(key.certificate)) + [c for c in certificates if key.certificate == ""]
@@ -302,6 +304,27 @@ def open_key(key: Key) -> KeyHandle:
         return KeyHandle(found, certificates[0], tuple(_without_roots(certificates[1:])), key)
     except Refused as refused:
         raise Misconfigured(refused.code, None, **refused.args_) from None
+
+
+def _from_token(key: Key, pin: bytes) -> KeyHandle:
+    """A key in a PKCS#11 token; the certificate from its file, or from the token when the settings name none."""
+    token = hsm.TokenKey(hsm.address(key.key), pin)
+    certificates = read_certificates(Path(key.certificate)) if key.certificate else []
+    certificates = certificates or ([token.certificate] if token.certificate else [])
+    if not certificates:
+        raise Misconfigured("GW-SIGN-001", what=key.certificate or "token", detail="there is no certificate in it")
+    chain = read_certificates(Path(key.chain)) if key.chain else []
+    try:
+        public = algorithms.public_key(certificates[0])
+        handle = KeyHandle(
+            PrivateKey(token, public), certificates[0], tuple(_without_roots(certificates[1:] + chain)), key
+        )
+        trial = b"the token holds the key of this certificate"
+        algorithms.verify(public, handle.algorithm, handle.sign(trial), trial)
+    except Refused as refused:
+        code = "GW-SIGN-002" if refused.code == "GW-SIGN-042" else refused.code
+        raise Misconfigured(code, None, subject=subject_of(certificates[0])) from None
+    return handle
 
 
 def _without_roots(chain: list[x509.Certificate]) -> list[x509.Certificate]:
