@@ -6,9 +6,10 @@ resolve inside the Bundle, among them at least one ServiceRequest with a subject
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Refused
@@ -65,6 +66,16 @@ class Cart(StandIn):
         super().__init__(log, faults, clock)
         self._anchors, self._focus = certificates.load_ca(ca) if ca is not None else (), focus
         self.messages: dict[str, int] = {}
+
+    @classmethod
+    def options(cls, parser: argparse.ArgumentParser) -> None:
+        """What a message must be about."""
+        parser.add_argument("--focus", default="ServiceRequest", help="resource type that must be there")
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, log: ArrivalLog, faults: Faults) -> Self:
+        """The stand-in that the options describe."""
+        return cls(log, faults, ca=options.ca, focus=options.focus)
 
     def judge(self, arrival: Arrival) -> Judged:
         """A response message with code ok, or a fatal error with an OperationOutcome."""

@@ -6,10 +6,11 @@ the evidence (`X-JWS-Signature`, over the body's exact bytes) is compulsory and 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Refused
@@ -41,6 +42,11 @@ class Medcare(StandIn):
         super().__init__(log, faults, clock)
         self._anchors = certificates.load_ca(ca) if ca is not None else ()
         self.registrations: dict[str, tuple[str, str]] = {}
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, log: ArrivalLog, faults: Faults) -> Self:
+        """The stand-in that the options describe."""
+        return cls(log, faults, ca=options.ca)
 
     def judge(self, arrival: Arrival) -> Judged:
         """Register it, repeat the earlier answer for the same key and bytes, or refuse."""

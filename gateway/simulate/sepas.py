@@ -7,10 +7,11 @@ another node gets "Destination SepasNode is Down", as the sender of an old UID i
 
 from __future__ import annotations
 
+import argparse
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from lxml import etree
 
@@ -75,6 +76,19 @@ class Sepas(StandIn):
         self.patients: dict[str, str] = {}  # person -> PatientUID
         self.compositions: dict[str, Kept] = {}  # CompositionUID -> what it is
         self._admissions: dict[str, int] = {}  # what a person would call the same stay -> its last arrival
+
+    @classmethod
+    def options(cls, parser: argparse.ArgumentParser) -> None:
+        """The node, and whom it knows."""
+        parser.add_argument("--node", default="node-1.test", help="this node's name, before '::' in every UID")
+        parser.add_argument("--facility", action="append", default=[], help="a facility that is known; none: all are")
+        parser.add_argument("--blocked", action="append", default=[], help="a SystemID that is blocked")
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, log: ArrivalLog, faults: Faults) -> Self:
+        """The stand-in that the options describe."""
+        more = {"facilities": options.facility, "blocked": options.blocked}
+        return cls(log, faults, ca=options.ca, node=options.node, **more)
 
     def become(self, node: str) -> None:
         """Another node takes over: it knows nobody, and old UIDs lead to a node that is down."""

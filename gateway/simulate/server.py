@@ -9,6 +9,7 @@ Every request is written to the arrival log before it is read. Control is on loo
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import ipaddress
@@ -60,6 +61,15 @@ class StandIn(ABC):
         self.log, self.faults, self.clock = log or ArrivalLog(None), faults or Faults(), clock or SystemClock()
         self.previous: Answer | None = None
         self.kept = 0
+
+    @classmethod
+    def options(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the stand-in's own options to its command."""
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, log: ArrivalLog, faults: Faults) -> Self:
+        """The stand-in that the options describe."""
+        return cls(log, faults)
 
     @abstractmethod
     def judge(self, arrival: Arrival) -> Judged:

@@ -138,7 +138,7 @@ def test_sums_must_fit() -> None:
     summary = "<v:BillSummary><v:TotalCharge><v:Magnitude>{}</v:Magnitude></v:TotalCharge></v:BillSummary>"
     rows = "<v:BillServices><v:TotalCharge><v:Magnitude>{}</v:Magnitude></v:TotalCharge></v:BillServices>" * 2
     for total, result in (("3.0", "created"), ("4", "refused")):
-        content = "</v:Admission>" + summary.format(total) + rows.format("1.5")
+        content = "</v:Admission>" + summary.format(total) + rows.format("1.5", "1.5")
         assert verdict(Sepas(), changed("</v:Admission>", content))["result"] == result
 
 

@@ -1,0 +1,12 @@
+"""Which stand-ins there are, by name. A further repository is a further file and a line here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.simulate.cart import Cart
+from gateway.simulate.medcare import Medcare
+from gateway.simulate.sepas import Sepas
+from gateway.simulate.server import StandIn
+
+STAND_INS: Final[dict[str, type[StandIn]]] = {each.name: each for each in (Sepas, Medcare, Cart)}
