@@ -65,6 +65,7 @@ class StandIn(ABC):
     @classmethod
     def options(cls, parser: argparse.ArgumentParser) -> None:
         """Add the stand-in's own options to its command."""
+        parser.add_argument("--ca", type=Path, help="PEM anchors of signers; makes signatures compulsory")
 
     @classmethod
     def of(cls, options: argparse.Namespace, log: ArrivalLog, faults: Faults) -> Self:
