@@ -7,65 +7,86 @@ that were met before are remembered, which makes it a deterministic automaton bu
 from __future__ import annotations
 
 import re
+from math import log2
 from re import _constants as c  # type: ignore[attr-defined]
 from re import _parser as reader  # type: ignore[attr-defined]
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-MAX_STATES: Final = 6_000
-MAX_REMEMBERED: Final = 2_000
+MAX_STATES: Final = 4_000
+MAX_PARTS: Final = 40_000
+MAX_REMEMBERED: Final = 200_000
 _REPEATS: Final = (c.MAX_REPEAT, c.MIN_REPEAT)
 # More repetitions than this count as unbounded when cost is estimated.
 _FEW: Final = 3
+_CONDITIONS: Final = (
+    c.AT_BEGINNING, c.AT_BEGINNING_STRING, c.AT_END, c.AT_END_STRING, c.AT_BOUNDARY, c.AT_NON_BOUNDARY,
+)  # fmt: skip
+Mark = tuple[frozenset[int], str, str, bool]
+_PLAIN: Final = (c.LITERAL, c.NOT_LITERAL, c.ANY, c.IN, c.AT)
 
 
 class Unsupported(ValueError):
     """Something that no finite automaton can do (references back, looking around), or too many states."""
 
 
-def analyse(pattern: str, flags: int) -> tuple[int | None, Automaton | None]:
-    """How the cost of backtracking grows (None: exponential or not known), and the automaton if there is one."""
+def analyse(pattern: str, flags: int) -> tuple[Cost | None, Automaton | None]:
+    """What backtracking may cost (None: not bounded), and the automaton if there is one."""
     tree = reader.parse(pattern, flags)
-    degree = _degree(tree)
+    cost = _cost(tree)
     try:
         machine = Automaton(tree, flags | tree.state.flags)
     except Unsupported:
         machine = None
-    return degree, machine
+    return cost, machine
 
 
-def _degree(tree: Any) -> int | None:
-    """How many repeats can follow one another; None for a repeat inside a repeat."""
-    total = 0
+class Cost(NamedTuple):
+    """At most 2 ** `choices` * (length of the text) ** `degree` tries from one start."""
+
+    degree: int = 0
+    choices: float = 0.0
+
+    def steps(self, length: int) -> float:
+        """For a search from every place in a text, as an exponent of 2."""
+        return self.choices + (self.degree + 1) * log2(length + 1)
+
+
+def _cost(tree: Any) -> Cost | None:
+    """What the parts may cost together; None where a repeat holds something that can itself match in many ways."""
+    degree, choices = 0, 0.0
     for operator, argument in tree:
-        part: int | None = 0
+        part: Cost | None = Cost()
         if operator in _REPEATS:
-            _, most, body = argument
-            inner = _degree(body)
-            many = most > _FEW
-            part = None if inner is None or (many and (inner > 0 or _branches(body))) else inner + many
+            part = _cost_of_repeat(*argument)
         elif operator is c.SUBPATTERN:
-            part = _degree(argument[3])
+            part = _cost(argument[3])
         elif operator is c.BRANCH:
-            parts = [_degree(branch) for branch in argument[1]]
-            part = None if None in parts else sum(one for one in parts if one is not None)
+            part = _cost_of_branches(argument[1])
         elif operator in (c.ASSERT, c.ASSERT_NOT):
-            part = _degree(argument[1])
-        elif operator is c.GROUPREF or operator is c.GROUPREF_EXISTS:
+            part = _cost(argument[1])
+        elif operator not in _PLAIN:
             part = None
         if part is None:
             return None
-        total += part
-    return total
+        degree, choices = degree + part.degree, choices + part.choices
+    return Cost(degree, choices)
 
 
-def _branches(tree: Any) -> bool:
-    """Whether alternatives (or optional parts) occur: repeated, they can match in many ways."""
-    for operator, argument in tree:
-        if operator is c.BRANCH or (operator in _REPEATS and argument[0] != argument[1]):
-            return True
-        if operator is c.SUBPATTERN and _branches(argument[3]):
-            return True
-    return False
+def _cost_of_repeat(least: int, most: int, body: Any) -> Cost | None:
+    inner = _cost(body)
+    if inner is None:
+        return None
+    if least == most or most <= _FEW:
+        return Cost(inner.degree * most, inner.choices * most + log2(most - least + 1))
+    return Cost(1) if inner == Cost() else None
+
+
+def _cost_of_branches(branches: Any) -> Cost | None:
+    parts = [_cost(branch) for branch in branches]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    return Cost(max(part.degree for part in known), log2(len(known)) + max(part.choices for part in known))
 
 
 class Automaton:
@@ -76,8 +97,11 @@ class Automaton:
         self._tests: list[re.Pattern[str] | None] = [None]
         self._next: list[int] = [0]
         self._jumps: list[list[tuple[int, Any]]] = [[]]
+        self._parts = 0
+        self._looks = False
         self._accept = self._sequence(tree, 0)
-        self._seen: dict[tuple[frozenset[int], str, bool], frozenset[int]] = {}
+        self._seen: dict[Mark, frozenset[int]] = {}
+        self._remembered = 0
 
     # --- building ----------------------------------------
 
@@ -93,6 +117,9 @@ class Automaton:
         self._jumps[start].append((end, condition))
 
     def _sequence(self, tree: Any, start: int) -> int:
+        self._parts += 1 + len(tree)
+        if self._parts > MAX_PARTS:
+            raise Unsupported("too many parts")
         for operator, argument in tree:
             start = self._part(operator, argument, start)
         return start
@@ -114,6 +141,9 @@ class Automaton:
                 self._jump(self._sequence(branch, first), end)
             return end
         if operator is c.AT:
+            if argument not in _CONDITIONS:
+                raise Unsupported(str(argument))
+            self._looks = True
             end = self._state()
             self._jump(start, end, argument)
             return end
@@ -130,8 +160,6 @@ class Automaton:
         least, most, body = argument
         for _ in range(least):
             start = self._sequence(body, start)
-            if least > MAX_STATES:
-                raise Unsupported("too many states")
         if most is c.MAXREPEAT:
             loop = self._state()
             self._jump(start, loop)
@@ -146,40 +174,54 @@ class Automaton:
 
     # --- running ----------------------------------------
 
-    def _closure(self, states: set[int], before: str, after: str) -> frozenset[int]:
+    def _closure(self, states: set[int], before: str, ahead: str) -> frozenset[int]:
         found, waiting = set(states), list(states)
         while waiting:
             for end, condition in self._jumps[waiting.pop()]:
-                if end not in found and (condition is None or _holds(condition, before, after)):
+                if end not in found and (condition is None or _holds(condition, before, ahead)):
                     found.add(end)
                     waiting.append(end)
         return frozenset(found)
 
-    def _step(self, states: frozenset[int], before: str, after: str) -> set[int]:
+    def _step(self, states: frozenset[int], character: str) -> set[int]:
         tests = self._tests
-        return {self._next[at] for at in states if (test := tests[at]) is not None and test.match(before)}
+        return {self._next[at] for at in states if (test := tests[at]) is not None and test.match(character)}
 
     def _run(self, text: str, *, anywhere: bool) -> bool:
-        size = len(text)
-        states = self._closure({0}, "", text[:1])
-        for at in range(size):
+        states = self._closure({0}, "", self._ahead(text, 0))
+        for at, here in enumerate(text):
             if anywhere and self._accept in states:
                 return True
-            here, after = text[at], text[at + 1 : at + 2]
-            mark = (states, here + after, at == 0)
+            ahead = self._ahead(text, at + 1)
+            mark = (states, here, ahead, anywhere)
             found = self._seen.get(mark)
             if found is None:
-                moved = self._step(states, here, after)
+                moved = self._step(states, here)
                 if anywhere:
                     moved.add(0)
-                found = self._closure(moved, here, after)
-                if len(self._seen) >= MAX_REMEMBERED:
-                    self._seen.clear()
-                self._seen[mark] = found
+                found = self._closure(moved, here, ahead)
+                self._remember(mark, found)
             states = found
             if not states:
                 return False
         return self._accept in states
+
+    def _ahead(self, text: str, at: int) -> str:
+        """What stands there, as far as a condition can ask: the end, a last line end, a word's letter, another."""
+        if not self._looks:
+            return ""
+        if at >= len(text):
+            return "end"
+        if at == len(text) - 1 and text[at] == "\n":
+            return "last line"
+        return "word" if _is_word(text[at]) else "other"
+
+    def _remember(self, mark: Mark, found: frozenset[int]) -> None:
+        self._remembered += 10 + len(found)
+        if self._remembered > MAX_REMEMBERED:
+            self._seen.clear()
+            self._remembered = 0
+        self._seen[mark] = found
 
     def search(self, text: str) -> bool:
         """Whether it matches anywhere."""
@@ -190,19 +232,15 @@ class Automaton:
         return self._run(text, anywhere=False)
 
 
-def _holds(condition: Any, before: str, after: str) -> bool:
+def _holds(condition: Any, before: str, ahead: str) -> bool:
     if condition in (c.AT_BEGINNING, c.AT_BEGINNING_STRING):
         return not before
     if condition is c.AT_END:
-        return not after  # Python's $ also stands before a last line end; linear runs keep to the end
+        return ahead in ("end", "last line")
     if condition is c.AT_END_STRING:
-        return not after
-    edge = _is_word(before) != _is_word(after)
-    if condition is c.AT_BOUNDARY:
-        return edge
-    if condition is c.AT_NON_BOUNDARY:
-        return not edge
-    raise Unsupported(str(condition))
+        return ahead == "end"
+    edge = _is_word(before) != (ahead == "word")
+    return edge if condition is c.AT_BOUNDARY else not edge
 
 
 def _is_word(character: str) -> bool:

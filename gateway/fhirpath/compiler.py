@@ -15,7 +15,19 @@ from gateway.fhirpath.faults import MEANING, Fault, FhirPathError
 from gateway.fhirpath.library import FUNCTIONS
 from gateway.fhirpath.nodes import Kinds, Node
 from gateway.fhirpath.operators import OPERATORS
-from gateway.fhirpath.running import Code, Context, Items, Run, Truth, condition, constant, from_truth, one, to_items
+from gateway.fhirpath.running import (
+    CHARACTERS,
+    Code,
+    Context,
+    Items,
+    Run,
+    Truth,
+    condition,
+    constant,
+    from_truth,
+    one,
+    to_items,
+)
 from gateway.fhirpath.typetests import type_test
 
 _URLS: Final = {
@@ -234,7 +246,10 @@ def _operation(operator: operators.Operator, left: Run, right: Run, at: int) -> 
         ctx.budget -= len(first) + len(second)
         if ctx.budget < 0 or (first and first[0].__class__ is Node and first[0].value.__class__ is dict):
             ctx.spend(values.weight(first) + values.weight(second))
-        return operator(first, second)
+        found = operator(first, second)
+        if found and found[0].__class__ is str:
+            ctx.spend(len(found[0]) // CHARACTERS)
+        return found
 
     return Code(placed(operation, at))
 

@@ -27,6 +27,7 @@ _PATTERNS: Final = {
 }
 _ZERO: Final = Decimal(0)
 _MINUTES_A_DAY: Final = 1440
+MAX_TEXT: Final = 80
 # The offsets in use on Earth, in minutes: what an unknown timezone can be (FHIRPath, "lowBoundary").
 EARLIEST_ZONE: Final = 14 * 60
 LATEST_ZONE: Final = -12 * 60
@@ -36,13 +37,15 @@ class Temporal(msgspec.Struct, frozen=True):
     """One date, date and time, or time.
 
     `parts` are year, month, day, hour, minute (or hour, minute for a Time) as far as they were written; `second`
-    keeps its digits; `zone` is the offset from UTC in minutes, None where none was written.
+    keeps its digits; `zone` is the offset from UTC in minutes, None where none was written; `zulu` says whether no
+    offset is written as `Z`.
     """
 
     kind: Kind
     parts: tuple[int, ...]
     second: Decimal | None = None
     zone: int | None = None
+    zulu: bool = True
 
     @property
     def length(self) -> int:
@@ -54,7 +57,7 @@ class Temporal(msgspec.Struct, frozen=True):
             return self._clock(self.parts)
         text = "-".join(f"{part:0{4 if place == 0 else 2}d}" for place, part in enumerate(self.parts[:3]))
         if len(self.parts) > 3:
-            text += "T" + self._clock(self.parts[3:]) + zone_text(self.zone)
+            text += "T" + self._clock(self.parts[3:]) + zone_text(self.zone, zulu=self.zulu)
         return text
 
     def _clock(self, parts: tuple[int, ...]) -> str:
@@ -65,11 +68,11 @@ class Temporal(msgspec.Struct, frozen=True):
         return f"{text}:{whole.zfill(2)}" + (f".{fraction}" if fraction else "")
 
 
-def zone_text(zone: int | None) -> str:
+def zone_text(zone: int | None, *, zulu: bool = True) -> str:
     """`Z`, `+02:00` or nothing."""
     if zone is None:
         return ""
-    if zone == 0:
+    if zone == 0 and zulu:
         return "Z"
     sign = "-" if zone < 0 else "+"
     return f"{sign}{abs(zone) // 60:02d}:{abs(zone) % 60:02d}"
@@ -90,9 +93,13 @@ def _check(year: int, month: int = 1, day: int = 1) -> None:
     dt.date(year, month, day)
 
 
-@lru_cache(maxsize=4_096)
 def parse(text: str, kind: Kind) -> Temporal | None:
     """The value that the text writes in ISO 8601 as FHIRPath has it, or None where it writes none."""
+    return _parse(text, kind) if len(text) <= MAX_TEXT else None
+
+
+@lru_cache(maxsize=4_096)
+def _parse(text: str, kind: Kind) -> Temporal | None:
     match = _PATTERNS[kind].fullmatch(text)
     if match is None:
         return None
@@ -109,7 +116,7 @@ def parse(text: str, kind: Kind) -> Temporal | None:
         return None
     if hour > 23 or minute > 59 or (second is not None and second >= 60):
         return None
-    return Temporal(kind, parts, second, zone)
+    return Temporal(kind, parts, second, zone, found.get("z") == "Z")
 
 
 def literal(text: str) -> Temporal | None:
@@ -320,7 +327,7 @@ def _add_months(value: Temporal, count: int) -> Temporal:
     rest = value.parts[2:]
     if rest:
         rest = (min(rest[0], monthrange(year, month + 1)[1]), *rest[1:])
-    return Temporal(value.kind, (year, month + 1, *rest), value.second, value.zone)
+    return Temporal(value.kind, (year, month + 1, *rest), value.second, value.zone, value.zulu)
 
 
 def _add_seconds(value: Temporal, seconds: Decimal) -> Temporal:
@@ -341,7 +348,7 @@ def _add_seconds(value: Temporal, seconds: Decimal) -> Temporal:
     ordinal, minute = divmod(total, _MINUTES_A_DAY)
     day = dt.date.fromordinal(ordinal)
     parts = (day.year, day.month, day.day, minute // 60, minute % 60)[: len(value.parts)]
-    return Temporal(value.kind, parts, second, value.zone)
+    return Temporal(value.kind, parts, second, value.zone, value.zulu)
 
 
 def _floor(base: int, whole: Decimal, second: Decimal) -> tuple[int, Decimal]:

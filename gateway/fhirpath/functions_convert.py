@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from gateway.fhirpath import datetimes, quantities
 from gateway.fhirpath.datetimes import Temporal
+from gateway.fhirpath.nodes import Node
 from gateway.fhirpath.operators import INTEGER_MAX, INTEGER_MIN
 from gateway.fhirpath.quantities import CALENDAR, Quantity
-from gateway.fhirpath.registry import Function, with_arguments
+from gateway.fhirpath.registry import Function, on_input, with_arguments
 from gateway.fhirpath.running import Context, Items, single, text
 from gateway.fhirpath.values import as_text, plain
 
@@ -142,6 +143,14 @@ def _in_unit(amount: Quantity, unit: str) -> Quantity | None:
     return Quantity(value, wanted.unit, wanted.calendar, wanted.word)
 
 
+def _to_string(items: Items, ctx: Context) -> Items:
+    item = single(items)
+    if item.__class__ is Node and item.kind.primitive and item.value.__class__ is str:
+        return [item.value]  # as it was written
+    found = None if item is None else as_text(plain(item))
+    return [] if found is None else [found]
+
+
 def _to(convert: Convert) -> Function:
     def call(items: Items, ctx: Context) -> Items:
         item = single(items)
@@ -180,7 +189,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "toDate": _to(to_date),
     "toDateTime": _to(to_datetime),
     "toTime": _to(to_time),
-    "toString": _to(as_text),
+    "toString": on_input(_to_string),
     "toQuantity": with_arguments(_to_quantity, 0, 1),
     "convertsToBoolean": _converts(to_boolean),
     "convertsToInteger": _converts(to_integer),

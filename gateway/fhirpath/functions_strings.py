@@ -11,7 +11,7 @@ from typing import Final
 from gateway.fhirpath import patterns
 from gateway.fhirpath.faults import Fault
 from gateway.fhirpath.registry import Function, on_text, with_arguments
-from gateway.fhirpath.running import MAX_STRING, Context, Items, bounded, integer, text
+from gateway.fhirpath.running import CHARACTERS, MAX_STRING, Context, Items, bounded, integer, text
 from gateway.fhirpath.values import plain
 from gateway.formats import json
 
@@ -102,7 +102,9 @@ def _join(items: Items, ctx: Context, separator: Items = []) -> Items:  # noqa: 
     between = _argument(separator) or ""
     if sum(map(len, parts)) + len(between) * len(parts) > MAX_STRING:
         bounded("x" * (MAX_STRING + 1))
-    return [between.join(parts)]
+    made = between.join(parts)
+    ctx.spend(len(made) // CHARACTERS)
+    return [made]
 
 
 # --- encodings ----------------------------------------

@@ -108,7 +108,7 @@ class Kinds:
         if kind is None:
             free = self.elements(name) is None and not self.is_primitive(name)
             kind = Kind(self, name, free=free)
-            if not free or len(self._kinds) < 2_000:
+            if not free or (len(self._kinds) < 2_000 and len(name) < 100):  # the name may come from the input
                 self._kinds[name] = kind
         return kind
 

@@ -17,32 +17,32 @@ from gateway.fhirpath.faults import Fault, LimitFault
 
 MAX_PATTERN: Final = 2_000
 MAX_TEXT: Final = 1_000_000
-MAX_STEPS: Final = 2_000_000
+MAX_STEPS: Final = 21.0  # as an exponent of 2: two million
 _FLAGS: Final = re.DOTALL
 
 
 class Pattern(msgspec.Struct, frozen=True):
-    """A compiled pattern and how its cost grows: text length to the power of `degree`, None if exponential."""
+    """A compiled pattern, what backtracking may cost, and the automaton if one can run it."""
 
     regex: re.Pattern[str]
-    degree: int | None
+    cost: automaton.Cost | None
     machine: automaton.Automaton | None
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def _pattern(text: str) -> Pattern:
     if len(text) > MAX_PATTERN:
         raise LimitFault(f"a pattern of more than {MAX_PATTERN} characters")
     try:
         regex = re.compile(text, _FLAGS)
-        degree, machine = automaton.analyse(text, _FLAGS)
+        cost, machine = automaton.analyse(text, _FLAGS)
     except (re.error, OverflowError, RecursionError, ValueError):
         raise Fault("the pattern is not a regular expression") from None
-    return Pattern(regex, degree, machine)
+    return Pattern(regex, cost, machine)
 
 
 def _cheap(pattern: Pattern, text: str) -> bool:
-    return pattern.degree is not None and (len(text) + 1) ** (pattern.degree + 1) <= MAX_STEPS
+    return pattern.cost is not None and pattern.cost.steps(len(text)) <= MAX_STEPS
 
 
 def _machine(pattern: Pattern, text: str) -> automaton.Automaton:

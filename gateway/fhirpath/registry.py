@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from gateway.fhirpath import ast
-from gateway.fhirpath.running import Code, Context, Items, text
+from gateway.fhirpath.running import CHARACTERS, Code, Context, Items, text
 
 if TYPE_CHECKING:
     from gateway.fhirpath.compiler import Compiler
@@ -64,7 +64,10 @@ def on_text(work: Callable[..., Any], least: int = 0, most: int | None = None) -
         value = text(items)
         if value is None:
             return []
+        ctx.spend(len(value) // CHARACTERS)
         found = work(value, *arguments)
+        if found.__class__ is str:
+            ctx.spend(len(found) // CHARACTERS)
         return [] if found is None else found if found.__class__ is list else [found]
 
     return with_arguments(call, least, most)

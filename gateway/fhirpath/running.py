@@ -19,6 +19,8 @@ Items = list[Any]
 
 MAX_WORK: Final = 5_000_000
 MAX_STRING: Final = 4_000_000
+# So many characters of a string that is made or searched count as one item.
+CHARACTERS: Final = 16
 
 
 class Context(msgspec.Struct):

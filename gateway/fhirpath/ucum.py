@@ -184,11 +184,13 @@ def _plain(code: str) -> Unit | None:
     return _SPECIAL.get(code)
 
 
-@lru_cache(maxsize=4096)
 def unit(code: str) -> Unit | None:
     """The unit that a UCUM code names, or None where it cannot be told."""
-    if len(code) > MAX_CODE or not code:
-        return None
+    return _unit(code) if 0 < len(code) <= MAX_CODE else None
+
+
+@lru_cache(maxsize=4_096)
+def _unit(code: str) -> Unit | None:
     try:
         return _Reader(code).whole()
     except ValueError:
