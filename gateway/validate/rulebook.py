@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, Final
@@ -194,6 +195,9 @@ class Rules:
             return None
         if verdict is True:
             return True
+        lenient = _AS_SYSTEM.sub(lambda found: found[1] + found[2].lower() + found[3], text)
+        if lenient != text and self.evaluate(lenient, key, value, path, run):
+            return True
         return None if asked.undecided else False
 
     def holds(self, text: str, path: Path, run: Run) -> bool | None:
@@ -214,6 +218,8 @@ class Rules:
 
 
 _KEPT: Final = 5_000
+_AS_SYSTEM: Final = re.compile(r"(\bas(?:\s+|\())(S|B|I|D|T)(tring|oolean|nteger|ecimal|ate|ateTime|ime)\b")
+"""R4 reads `as String` leniently: the FHIR primitive counts too."""
 
 
 class Asked:
@@ -341,7 +347,7 @@ def _validate(
         for url in profiles:
             rules.asserted(url, value, path, run)
     except TooMany:
-        run.findings = run.findings[: MAX_FINDINGS - 1]
+        run.findings = run.findings[: MAX_FINDINGS - 2]
         run.say("GW-VAL-057", path, args={"limit": str(MAX_FINDINGS)})
     except RecursionError:
         run.say("GW-VAL-049", path, args={"limit": str(MAX_DEPTH)})

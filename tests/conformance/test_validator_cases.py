@@ -61,4 +61,4 @@ def test_the_baseline_is_raised_when_it_can_be(disagreements: dict[str, str]) ->
 def test_agreement_and_false_alarms_keep_the_promise(disagreements: dict[str, str]) -> None:
     """At least 95 % agreement; at most two valid ones refused."""
     assert len(disagreements) <= BASELINE["cases"] * 0.05
-    assert sum(said == "invalid" for said in disagreements.values()) <= 3
+    assert sum(said == "invalid" for said in disagreements.values()) <= 2
