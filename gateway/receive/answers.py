@@ -28,7 +28,7 @@ _LANGUAGE: Final = {"en": "en", "fa": "fa", "it": "it", "zh": "zh-CN"}
 """BCP 47 tags of the four languages."""
 
 MAX_FINDINGS: Final = 1000
-"""More than this is not shown in one answer; the last one then says how many there were."""
+"""More than this is not shown in one answer; a last one then says how many there are. The status has them all."""
 
 
 def tag(language: Language) -> str:
@@ -89,9 +89,15 @@ def _constant(code: str, language: Language) -> bytes:
 
 
 def _outcome(findings: Sequence[Finding], language: Language) -> bytes:
-    issues = [_issue(each, language) for each in findings[:MAX_FINDINGS]]
+    issues = [_issue(each, language) for each in _shown(findings)]
     made = OperationOutcome.model_validate({"language": tag(language), "issue": issues})
     return made.model_dump_json().encode()
+
+
+def _shown(findings: Sequence[Finding]) -> Sequence[Finding]:
+    if len(findings) <= MAX_FINDINGS:
+        return findings
+    return [*findings[:MAX_FINDINGS], errors.finding("GW-RECEIVE-031", count=str(len(findings) - MAX_FINDINGS))]
 
 
 def _issue(found: Finding, language: Language) -> Json:
@@ -130,7 +136,7 @@ def problem(findings: Sequence[Finding], language: Language, status: int, instan
         "title": _said(first, language),
         "status": status,
         "code": first.code,
-        "findings": [finding_json(each, language) for each in findings[:MAX_FINDINGS]],
+        "findings": [finding_json(each, language) for each in _shown(findings)],
     }
     if mend := errors.mend(first, language):
         body["detail"] = _clean(mend)

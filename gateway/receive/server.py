@@ -24,6 +24,7 @@ from gateway.settings import Http
 
 HEAD_BYTES: Final = 32 * 1024
 HEAD_SECONDS: Final = 10.0
+WRITE_SECONDS: Final = 10.0
 KEEP_ALIVE_SECONDS: Final = 15
 GRACE_SECONDS: Final = 10.0
 
@@ -64,6 +65,7 @@ class Protocol(HttpToolsProtocol):
         self.logger = _quiet
         self._extensions: dict[str, Any] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._stuck: asyncio.TimerHandle | None = None
         self._silent = 0  # bytes fed since the parser last reported anything
         self._head = 0
         self._too_large = False
@@ -77,6 +79,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._unstick()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -114,6 +117,15 @@ class Protocol(HttpToolsProtocol):
         self._silent = 0
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        """The peer does not read: it has a while to begin."""
+        super().pause_writing()
+        self._stuck = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._unstick()
+        super().resume_writing()
+
     def send_400_response(self, msg: str) -> None:
         """The parser's refusal, with a code of ours."""
         if self._too_large:
@@ -136,6 +148,11 @@ class Protocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _unstick(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
 
     def _late(self) -> None:
         if not self.transport.is_closing():

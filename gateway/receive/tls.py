@@ -70,10 +70,40 @@ def _load_crl(made: ssl.SSLContext, path: Path) -> None:
         made.load_verify_locations(cafile=file.name)
 
 
+class _Live:
+    """Follows the files: a renewed certificate, CA or CRL holds from the next handshake on, without a restart.
+
+    The callback of the ClientHello is the one moment at which OpenSSL lets a server choose its context.
+    """
+
+    def __init__(self, tls: Tls) -> None:
+        self._tls = tls
+        self._files = [Path(each) for each in (tls.certificate, tls.key, tls.client_ca, tls.crl) if each is not None]
+        self._stamp = self._look()
+        self._current = context(tls)
+        self.outer = context(tls)
+        self.outer.sni_callback = self._choose
+
+    def _look(self) -> tuple[tuple[int, int, int], ...]:
+        stats = [each.stat() for each in self._files if each.exists()]
+        return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in stats)
+
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _outer: ssl.SSLContext) -> None:
+        stamp = self._look()
+        if stamp != self._stamp:
+            self._stamp = stamp
+            try:
+                self._current = context(self._tls)
+                log.info("tls_renewed")
+            except Misconfigured as error:  # half-written files: the next change is looked at again
+                log.error("tls_not_renewed", code=error.code)
+        connection.context = self._current
+
+
 def server_context(tls: Tls | None, host: str, plaintext_allowed: bool = False) -> ssl.SSLContext | None:
     """The context, or None for plain text: on loopback, or where a sender's entry allows it explicitly."""
     if tls is not None:
-        return context(tls)
+        return _Live(tls).outer
     if loopback(host) or plaintext_allowed:
         return None
     raise Misconfigured(detail=f"the listener on {host} has no TLS; plain text stays on loopback")

@@ -1,4 +1,4 @@
-"""Invariant: whatever bytes come, the MLLP decoder gives events or keeps waiting, within its limits; it never raises."""
+"""Invariant: whatever bytes come, the MLLP decoder gives events or waits, within its limits; it never raises."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from receive_peers import PROGRAMME, TOKEN, Certificates, House, ScriptedStore, 
 
 from gateway.receive import server as serving
 from gateway.receive.server import HttpServer
+from gateway.settings import Http
 
 URL = f"/submissions/{PROGRAMME}"
 HEAD = f"POST {URL} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-type: application/json\r\n"
@@ -123,6 +124,26 @@ async def test_a_peer_that_never_ends_its_handshake_is_cut(
     began = asyncio.get_running_loop().time()
     await say(server, b"\x16\x03\x01")
     assert asyncio.get_running_loop().time() - began < 3
+
+
+async def test_a_peer_that_does_not_read_is_cut(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that nobody takes does not hold its place for ever."""
+    monkeypatch.setattr(serving, "WRITE_SECONDS", 0.3)
+
+    async def app(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"32000000")]})
+        await send({"type": "http.response.body", "body": b"x" * 32_000_000})
+
+    server = HttpServer(app, Http(port=0))
+    await server.start()
+    house.running.append(server)
+    _, deaf = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+    deaf.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    await asyncio.sleep(0.2)
+    assert len(server._state.connections) == 1
+    await asyncio.sleep(0.6)
+    assert not server._state.connections
+    deaf.close()
 
 
 async def test_pipelined_requests_are_answered_in_order(house: House, store: ScriptedStore) -> None:

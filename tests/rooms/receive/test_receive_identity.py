@@ -6,6 +6,7 @@ import asyncio
 import os
 import ssl
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -27,6 +28,7 @@ from receive_peers import (
 from gateway.errors import Misconfigured, NotAllowed
 from gateway.receive import tls
 from gateway.receive.identity import Certificate, Identities, address, loopback
+from gateway.receive.server import HttpServer
 from gateway.settings import MllpSource, Sender
 
 URL = f"/submissions/{PROGRAMME}"
@@ -39,7 +41,10 @@ async def https(
     house: House, certificates: Certificates, who: str | None, token: str | None = None, **tls_: str
 ) -> int:
     """The status of one POST with that certificate; 0 where TLS refused it."""
-    server = await house.http(tls=certificates.tls(**tls_))
+    return await posted(await house.http(tls=certificates.tls(**tls_)), certificates, who, token)
+
+
+async def posted(server: HttpServer, certificates: Certificates, who: str | None, token: str | None = None) -> int:
     headers = {"authorization": f"Bearer {token}"} if token else {}
     url = f"https://127.0.0.1:{server.port}{URL}"
     try:
@@ -100,6 +105,21 @@ async def test_revocation_ends_connections_that_live(
         crl.write_bytes((certificates.folder / "revoked.crl").read_bytes())
         os.utime(crl, ns=(1, 1))
         assert (await web.post(URL, content=b"{}", headers=JSON)).status_code == 401
+
+
+async def test_renewed_files_hold_from_the_next_handshake_on(
+    house: House, certificates: Certificates, store: ScriptedStore, tmp_path: Path
+) -> None:
+    """An expired CRL that is replaced lets senders in again, and one that revokes shuts them out; no restart."""
+    crl = tmp_path / "live.crl"
+    steps = (("stale.crl", 0), ("empty.crl", 201), ("revoked.crl", 0))
+    house.senders = (msgspec.structs.replace(house.senders[0], certificates=(certificates.fingerprints["revoked"],)),)
+    crl.write_bytes((certificates.folder / "stale.crl").read_bytes())
+    server = await house.http(tls=certificates.tls(crl=str(crl)))
+    for number, (name, status) in enumerate(steps):
+        crl.write_bytes((certificates.folder / name).read_bytes())
+        os.utime(crl, ns=(number, number))
+        assert await posted(server, certificates, "revoked") == status, name
 
 
 @pytest.mark.parametrize(
