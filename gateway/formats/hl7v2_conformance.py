@@ -12,7 +12,8 @@ from typing import Final
 
 from gateway.errors import finding
 from gateway.formats.hl7v2_conditions import conditions
-from gateway.formats.hl7v2_message import HEADERS, Message, Segment
+from gateway.formats.hl7v2_message import HEADERS, Message, Segment, first_of, subs_of
+from gateway.formats.hl7v2_message import Component as Part
 from gateway.formats.hl7v2_tables import NEAREST, Component, Field, Leaf, Version, version
 from gateway.formats.hl7v2_text import NULL, unescape
 from gateway.message import Finding, Place
@@ -79,7 +80,7 @@ class _Check:
         repetitions = segment.repetitions(number)
         if spec.most == 1 and len(repetitions) > 1:
             self.add("GW-FMT-027", segment, number, field=_words(spec.name), most="1")
-        for rep, (_, whole, components) in enumerate(repetitions, 1):
+        for rep, (_, whole, components, _) in enumerate(repetitions, 1):
             if not whole or whole == NULL:
                 continue
             if leaf is not None:
@@ -92,7 +93,7 @@ class _Check:
         spec = self.tables.datatype(kind) if kind else None
         if spec is None or spec.free:
             return
-        for rep, (_, whole, components) in enumerate(segment.repetitions(number), 1):
+        for rep, (_, whole, components, _) in enumerate(segment.repetitions(number), 1):
             if not whole or whole == NULL:
                 continue
             if spec.leaf is not None:
@@ -100,32 +101,32 @@ class _Check:
             else:
                 self.composite(segment, number, rep, components, spec)
 
-    def primitive(self, segment: Segment, number: int, rep: int, components: list[tuple[int, list[str]]],
+    def primitive(self, segment: Segment, number: int, rep: int, components: list[Part],
                   leaf: Leaf) -> None:  # fmt: skip
         text = leaf.datatype in ("TX", "FT")
-        if len(components) > 1 and not text and any(any(subs) for _, subs in components[1:]):
+        if len(components) > 1 and not text and any(map(any, components[1:])):
             self.add("GW-FMT-032", segment, number, rep, actual=str(len(components)), most="1")
-        self.leaf(segment, number, rep, 1, 1, components[0][1][0], leaf)
+        self.leaf(segment, number, rep, 1, 1, first_of(components[0]), leaf)
 
-    def composite(self, segment: Segment, number: int, rep: int, components: list[tuple[int, list[str]]],
+    def composite(self, segment: Segment, number: int, rep: int, components: list[Part],
                   spec: Field) -> None:  # fmt: skip
         specs, given = spec.components, len(components)
-        for comp, ((_, subs), part) in enumerate(zip(components, specs, strict=False), 1):
-            if len(subs) > 1 or part.leaf is None or not part.leaf.free or (part.required and not subs[0]):
-                self.component(segment, number, rep, comp, subs, part)
-        if given > len(specs) and any(any(subs) for _, subs in components[len(specs) :]):
+        for comp, (text, part) in enumerate(zip(components, specs, strict=False), 1):
+            if isinstance(text, list) or part.leaf is None or not part.leaf.free or (part.required and not text):
+                self.component(segment, number, rep, comp, subs_of(text), part)
+        if given > len(specs) and any(map(any, components[len(specs) :])):
             self.add("GW-FMT-032", segment, number, rep, actual=str(given), most=str(len(specs)))
         for comp in spec.needed:
             if comp > given:
                 self.add("GW-FMT-033", segment, number, rep, component=str(comp), datatype=spec.datatype)
         if spec.codes and spec.datatype in ("CWE", "CNE", "CE") and self._own_table(components, spec.table):
-            code = components[0][1][0]
+            code = first_of(components[0])
             if code and code not in spec.codes:
                 self.add("GW-FMT-031", segment, number, rep, 1, 1, value=code[:40], table=spec.table[3:])
 
     @staticmethod
-    def _own_table(components: list[tuple[int, list[str]]], table: str) -> bool:
-        system = components[2][1][0] if len(components) > 2 else ""
+    def _own_table(components: list[Part], table: str) -> bool:
+        system = first_of(components[2]) if len(components) > 2 else ""
         return system == table or (system == "" and len(components) == 1)
 
     def component(self, segment: Segment, number: int, rep: int, comp: int, subs: list[str], part: Component) -> None:

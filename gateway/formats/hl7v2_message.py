@@ -18,12 +18,33 @@ HEADERS: Final = frozenset({"MSH", "FHS", "BHS"})
 _NOTHING: Final[tuple[Datum, ...]] = ()
 
 
-# Plain tuples: they are made by the hundred for every message.
-Component = tuple[int, list[str]]
-"""(number of the first leaf, sub-components)."""
+# Plain values: they are made by the hundred for every message.
+Component = str | list[str]
+"""A component that is one sub-component, or all of its sub-components."""
 
-Repetition = tuple[int, str, list[Component]]
-"""(number of the first leaf, text, components)."""
+Repetition = tuple[int, str, list[Component], bool]
+"""(number of the first leaf, text, components, whether every component is one leaf)."""
+
+
+def subs_of(component: Component) -> list[str]:
+    """The sub-components; at least one."""
+    return [component] if isinstance(component, str) else component
+
+
+def first_of(component: Component) -> str:
+    """The first sub-component: the component read as a primitive."""
+    return component if isinstance(component, str) else component[0]
+
+
+def _base_of(repetition: Repetition, index: int) -> int:
+    """The leaf number of the first sub-component of the component at an index from 0."""
+    base, _, components, flat = repetition
+    return base + index if flat else base + sum(len(subs_of(component)) for component in components[:index])
+
+
+def _is_one_leaf(components: list[Component]) -> bool:
+    return len(components) == 1 and isinstance(components[0], str)
+
 
 Seen = bytearray | None
 """Marks by leaf number: what was read already and is left out of `leaves`."""
@@ -80,16 +101,19 @@ class Segment:
             return []
         d, base = self.frame.delimiters, self._bases[field]
         if self._bases[field + 1] - base == 1 or (field < 3 and self.name in HEADERS):
-            return [(base, text, [(base, [text])])]
+            return [(base, text, [text], True)]
+        if d.repetition not in text and d.subcomponent not in text:  # most fields
+            return [(base, text, [*text.split(d.component)], True)]
         out: list[Repetition] = []
         for part in text.split(d.repetition):
-            start: int = base
-            components: list[Component] = []
-            for piece in part.split(d.component):
-                subs = piece.split(d.subcomponent) if d.subcomponent and d.subcomponent in piece else [piece]
-                components.append((base, subs))
-                base += len(subs)
-            out.append((start, part, components))
+            pieces = part.split(d.component)
+            if d.subcomponent not in part:
+                out.append((base, part, [*pieces], True))
+                base += len(pieces)
+                continue
+            components = [piece.split(d.subcomponent) if d.subcomponent in piece else piece for piece in pieces]
+            out.append((base, part, components, False))
+            base += sum(len(subs_of(component)) for component in components)
         return out
 
     @property
@@ -170,7 +194,7 @@ class Part:
 
     @property
     def size(self) -> int:
-        return sum(len(subs) for _, subs in self.repetition[2])
+        return sum(len(subs_of(component)) for component in self.repetition[2])
 
     @property
     def here(self) -> Place:
@@ -181,12 +205,11 @@ class Part:
         components = self.repetition[2]
         if self.depth or number > len(components):
             return None
-        base, subs = components[number - 1]
+        base, subs = _base_of(self.repetition, number - 1), subs_of(components[number - 1])
         if not any(subs):
             return None
         text = self.segment.frame.delimiters.subcomponent.join(subs)
-        inner: list[Component] = [(base + i, [sub]) for i, sub in enumerate(subs)]
-        return Part(self.segment, self.field, self.number, (base, text, inner), number)
+        return Part(self.segment, self.field, self.number, (base, text, [*subs], True), number)
 
     def get(self, path: HL7Path) -> Sequence[Datum]:
         if path.segment and (path.segment != self.segment.name or path.field != self.field):
@@ -214,11 +237,16 @@ def _gather(
     segment: Segment, field: int, number: int, repetition: Repetition, out: list[Datum], seen: Seen, origin: int,
     depth: int = 0,
 ) -> None:  # fmt: skip
-    for position, (base, subs) in enumerate(repetition[2], 1):
-        for offset, text in enumerate(subs):
-            if text and (seen is None or not seen[base + offset - origin]):
-                key = (segment, field, number, depth or position, position if depth else offset + 1)
-                out.append(_datum(segment, text, base + offset, key))
+    frame = segment.frame
+    escape = frame.delimiters.escape
+    leaf = repetition[0]
+    for position, component in enumerate(repetition[2], 1):
+        for offset, text in enumerate((component,) if isinstance(component, str) else component, 1):
+            if text and (seen is None or not seen[leaf - origin]):
+                key = (segment, field, number, depth or position, position if depth else offset)
+                plain = escape not in text and text != NULL
+                out.append(Datum(text, leaf, frame, key) if plain else _datum(segment, text, leaf, key))
+            leaf += 1
 
 
 def _datum(segment: Segment, text: str, leaf: int, key: Key, span: int = 1) -> Datum:
@@ -235,19 +263,19 @@ def _pick(
     segment: Segment, field: int, number: int, repetition: Repetition, path: HL7Path, depth: int = 0
 ) -> Datum | None:
     """What the path names inside one repetition (or, with `depth`, inside one component)."""
-    first, text, components = repetition
+    first, text, components, _ = repetition
     wanted = path.component
     if not wanted:
         if not text:
             return None
-        if len(components) == 1 and len(components[0][1]) == 1:
-            return _datum(segment, components[0][1][0], first, (segment, field, number, depth or 1, 1))
-        span = sum(len(subs) for _, subs in components)
+        if _is_one_leaf(components):
+            return _datum(segment, text, first, (segment, field, number, depth or 1, 1))
+        span = sum(len(subs_of(component)) for component in components)
         key: Key = (segment, field, number, depth, 0)
         return Datum(text, first, segment.frame, key, span)
     if wanted > len(components):
         return None
-    base, subs = components[wanted - 1]
+    base, subs = _base_of(repetition, wanted - 1), subs_of(components[wanted - 1])
     sub = path.subcomponent or 1
     if sub > len(subs) or not subs[sub - 1]:
         return None
@@ -377,7 +405,7 @@ def _written(key: Key) -> str:
     if not component:
         return path
     components = segment.repetitions(field)[repetition - 1][2]
-    if len(components) == 1 and len(components[0][1]) == 1:
+    if _is_one_leaf(components):
         return path
     path += f".{component}"
-    return path if len(components[component - 1][1]) == 1 or not sub else f"{path}.{sub}"
+    return path if isinstance(components[component - 1], str) or not sub else f"{path}.{sub}"
