@@ -73,7 +73,7 @@ class Ledger:
     async def stop(self) -> None:
         """Commit what is waiting, close, give the folder free."""
         await self._writer.stop()
-        self._threads.shutdown()
+        await asyncio.to_thread(self._threads.shutdown)
         self._reading.dispose()
         self._owner.release()
 

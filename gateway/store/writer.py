@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, RootTransaction
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, PendingRollbackError, StatementError
 
 from gateway.clock import Clock
@@ -37,6 +36,8 @@ WAITING: Final = 10_000
 
 _STEP_FAILS: Final = (GatewayError, IllegalStep, ValueError, TypeError, LookupError, ArithmeticError, AssertionError)
 _FOREIGN_KEY: Final = frozenset({"23503", "SQLITE_CONSTRAINT_FOREIGNKEY"})
+_UNFIT: Final = ("22", "42", "54")
+"""PostgreSQL's classes of errors that lie in the values of one step: data, syntax of a value, limits."""
 
 log = structlog.get_logger("gateway.store")
 
@@ -60,7 +61,8 @@ def _translated(error: DBAPIError | StatementError) -> GatewayError | None:
         if state in _FOREIGN_KEY:
             return Broken("GW-STORE-008", thing="a record that another one names")
         return StaleState(thing="a new record")
-    if isinstance(error, DataError) or not isinstance(error, DBAPIError):
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if isinstance(error, DataError) or not isinstance(error, DBAPIError) or state.startswith(_UNFIT):
         return Broken("GW-STORE-009")
     return None
 
@@ -161,7 +163,7 @@ class Writer:
         """One transaction. Nothing is returned before COMMIT has."""
         done = False
         try:
-            outcomes = self._committed(self._opened(), jobs, self._clock.now())
+            outcomes = self._committed(jobs)
             done = True
             return outcomes
         except (DBAPIError, PendingRollbackError) as error:
@@ -171,11 +173,24 @@ class Writer:
             if not done:
                 self._drop()
 
-    def _committed(self, connection: Connection, jobs: Sequence[Job], at: datetime) -> Sequence[Outcome[Any]]:
-        with connection.begin():
-            group = Group(connection, self._statements, self.identity, self._payloads, self._floor)
+    def _begun(self) -> tuple[RootTransaction, Group]:
+        """A transaction that holds the feed. A connection that died while idle is replaced: nothing was done yet."""
+        fresh = self._connection is None
+        try:
+            connection = self._opened()
+            transaction = connection.begin()
+            return transaction, Group(connection, self._statements, self.identity, self._payloads, self._floor)
+        except (DBAPIError, PendingRollbackError):
+            if fresh:
+                raise
+            self._drop()
+            return self._begun()
+
+    def _committed(self, jobs: Sequence[Job]) -> Sequence[Outcome[Any]]:
+        transaction, group = self._begun()
+        with transaction:
             outcomes = [_tried(group, job) for job in jobs]
-            group.close(at)
+            group.close(self._clock.now())
         self._floor = group.marks
         return outcomes
 

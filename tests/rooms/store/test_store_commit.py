@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from datetime import timedelta
 from decimal import Decimal
 
@@ -404,6 +405,16 @@ async def test_values_that_a_database_cannot_hold_fail_alone(ledger: store.Ledge
     done = await asyncio.gather(ledger.commit(step), ledger.commit(accepted("s2")), return_exceptions=True)
     assert isinstance(done[0], (Broken, ValueError))
     assert not isinstance(done[1], BaseException)
+
+
+async def test_a_value_beyond_a_limit_of_the_database_fails_alone(ledger: store.Ledger) -> None:
+    """A control id too long for an index (PostgreSQL: 2704 bytes) is the trouble of its own step only."""
+    control_id = hashlib.shake_256(b"x").hexdigest(10_000)
+    done = await asyncio.gather(
+        ledger.commit(accepted("s1", control_id=control_id)), ledger.commit(accepted("s2")), return_exceptions=True
+    )
+    assert not isinstance(done[1], BaseException)
+    assert isinstance(done[0], Broken) or await ledger.submission("s1") is not None
 
 
 async def test_audit_events_are_read_in_feed_order(ledger: store.Ledger) -> None:

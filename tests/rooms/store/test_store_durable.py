@@ -32,7 +32,7 @@ CHILD = Path(__file__).with_name("committing_child.py")
 
 def _child(where: Where, *before: str) -> subprocess.Popen[bytes]:
     command = [*before, sys.executable, str(CHILD), where.url, str(where.data)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=CHILD.parents[3])
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=CHILD.parents[3])
 
 
 @pytest.mark.parametrize("reports", [1, 7, 60, 200])
@@ -176,6 +176,91 @@ async def test_a_limit_on_file_size_is_a_full_disk(sqlite: Where) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
+
+
+def _killed(where: Where, calls: str, nth: int) -> tuple[dict[str, int], bool]:
+    """Kill the child at the n-th such call on the ledger's files: what it reported before, and whether it died."""
+    files = [f"-P{where.data / name}" for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm")]
+    inject = f"inject={calls}:signal=KILL:when={nth}"
+    child = _child(where, "strace", "-f", "-qq", "-o", "/dev/null", *files, "-e", f"trace={calls}", "-e", inject)
+    try:
+        out, _ = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    lines = [line.split() for line in out.splitlines(keepends=True) if line.endswith(b"\n")]
+    return {id.decode(): int(feed) for id, feed in lines}, child.returncode != 0
+
+
+CALLS = "pwrite64,fdatasync,fsync,ftruncate,unlink"
+
+
+async def _nothing_reported_is_missing(where: Where, reported: dict[str, int]) -> None:
+    async with where.ledger() as after:
+        for id in reported:
+            found = await after.submission(id)
+            assert found is not None
+        assert await after.audit_chain_intact()
+        count = (await after.counts())["submission"].get("received", (0, None))[0]
+        assert count == await after.feed() >= max(reported.values(), default=0)
+
+
+@pytest.mark.needs("strace")
+@pytest.mark.slow
+async def test_killed_at_a_system_call_of_the_store_nothing_reported_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL at every third write, sync and truncation from the first page of the database on."""
+    await _kill_at(tmp_path, monkeypatch, range(1, 46, 3))
+
+
+@pytest.mark.needs("strace")
+@pytest.mark.torture
+async def test_killed_at_every_system_call_of_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same at every single call until the child outlives the count."""
+    await _kill_at(tmp_path, monkeypatch, range(1, 400))
+
+
+async def _kill_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, points: range) -> None:
+    monkeypatch.setenv("COMMITTING_CHILD_STEPS", "12")
+    died = 0
+    for nth in points:
+        where = Where("", tmp_path / f"data{nth}")
+        reported, killed = await asyncio.to_thread(_killed, where, CALLS, nth)
+        if not killed:
+            assert len(reported) == 12
+            break
+        died += 1
+        await _nothing_reported_is_missing(where, reported)
+        shutil.rmtree(where.data)
+    assert died >= min(len(points), 15)
+
+
+@pytest.mark.needs("strace")
+@pytest.mark.parametrize(
+    ("call", "error", "when"),
+    [("fdatasync", "EIO", "5..7"), ("pwrite64", "EIO", "20..22"), ("pwrite64", "ENOSPC", "20..22")],
+)
+async def test_an_error_of_the_disk_is_never_acknowledged(
+    sqlite: Where, monkeypatch: pytest.MonkeyPatch, call: str, error: str, when: str
+) -> None:
+    """Three calls fail in a row in the middle of the work: the steps concerned are told so, the later ones succeed."""
+    monkeypatch.setenv("COMMITTING_CHILD_STEPS", "60")
+    async with sqlite.ledger():
+        pass
+    wal = f"-P{sqlite.data / 'ledger.db-wal'}"
+    inject = f"inject={call}:error={error}:when={when}"
+    child = _child(sqlite, "strace", "-f", "-qq", "-o", "/dev/null", wal, "-e", f"trace={call}", "-e", inject)
+    out, _ = await asyncio.to_thread(child.communicate, None, 60)
+    lines = [line.split() for line in out.splitlines()]
+    failed = {id.decode() for id, feed in lines if feed == b"failed"}
+    reported = {id.decode(): int(feed) for id, feed in lines if feed != b"failed"}
+    assert child.returncode == 0
+    assert failed
+    assert len(failed) + len(reported) == 60
+    async with sqlite.ledger() as after:
+        for id in reported:
+            assert await after.submission(id) is not None
+        assert await after.audit_chain_intact()
 
 
 async def test_large_bytes_stand_in_a_synced_file_beside_the_database(where: Where) -> None:
@@ -337,6 +422,20 @@ async def test_a_crash_of_the_server_loses_nothing_and_needs_no_restart_of_ours(
         for n in range(21):
             assert await ledger.submission(f"s{n}") is not None
         await ledger.commit(moved("e", "claimed", "rendered"))
+        assert await ledger.audit_chain_intact()
+
+
+@pytest.mark.needs("postgresql")
+async def test_a_server_that_restarted_while_nothing_happened_is_not_noticed(
+    postgresql: Server, cluster: Where
+) -> None:
+    """A connection that died while idle is replaced before anybody is told that the store failed."""
+    async with cluster.ledger() as ledger:
+        await ledger.commit(accepted("s1"))
+        postgresql.stop()
+        postgresql.start()
+        await ledger.commit(accepted("s2"))
+        assert await ledger.submission("s1") is not None
         assert await ledger.audit_chain_intact()
 
 
