@@ -18,16 +18,14 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser = subparsers.add_parser("simulate", help="run a stand-in repository on this machine")
     names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
     for name, stand_in in sorted(STAND_INS.items()):
-        _options(
-            names.add_parser(name, description=f"Faults, shown in the order given: {', '.join(FAULTS)}."), stand_in
-        )
+        told = f"Faults, shown in the order given: {', '.join(FAULTS)}."
+        _options(names.add_parser(name, description=told), stand_in)
 
 
 def _options(parser: argparse.ArgumentParser, stand_in: type[StandIn]) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free port, printed")
     parser.add_argument("--log", type=Path, help="raw arrival log, JSON lines, synced before anything else")
-    parser.add_argument("--ca", type=Path, help="PEM anchors of signers; makes signatures compulsory")
     parser.add_argument("--certificate", type=Path, help="server certificate: speak TLS")
     parser.add_argument("--key", type=Path, help="its key")
     parser.add_argument("--client-ca", type=Path, help="demand client certificates under these anchors")

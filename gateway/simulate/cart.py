@@ -70,6 +70,7 @@ class Cart(StandIn):
     @classmethod
     def options(cls, parser: argparse.ArgumentParser) -> None:
         """What a message must be about."""
+        super().options(parser)
         parser.add_argument("--focus", default="ServiceRequest", help="resource type that must be there")
 
     @classmethod

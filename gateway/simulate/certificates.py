@@ -73,6 +73,22 @@ def bound_to(certificate: x509.Certificate, facility: str, system: str) -> None:
         raise refuse("the certificate's T is not the system")
 
 
+def standard_base64(text: str) -> bytes:
+    """The bytes of base64 text, or a refusal."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise refuse("not base64") from None
+
+
+def load_leaf(text: str) -> x509.Certificate:
+    """The certificate of base64 DER, or a refusal."""
+    try:
+        return x509.load_der_x509_certificate(standard_base64(text))
+    except ValueError:
+        raise refuse("not a certificate") from None
+
+
 def verify_rsa(certificate: x509.Certificate, value: bytes, body: bytes) -> None:
     """Promise a PKCS#1 v1.5 SHA-256 signature."""
     _verify(certificate, "RS256", value, body)

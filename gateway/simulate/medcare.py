@@ -1,7 +1,8 @@
 """The medcare stand-in: JSON over REST, a registration number as receipt, duplicates removed by Idempotency-Key.
 
 No interface of the real system is published; this one follows the template of `deliver/signed_rest.py`. With `ca`
-the evidence (`X-JWS-Signature`, over the body's exact bytes) is compulsory and checked.
+a signature over the body's exact bytes is compulsory and checked: `X-JWS-Signature` (detached JWS), or `X-Signature`
+with `X-Signature-Certificate`.
 """
 
 from __future__ import annotations
@@ -73,8 +74,7 @@ class Medcare(StandIn):
             if not isinstance(json.read(arrival.body), dict):
                 return "M03", "the body is not an object"
             if self._anchors:
-                token = arrival.header("x-jws-signature")
-                certificates.verify_detached(token, arrival.body, self._anchors, arrival.time)
+                self._verify(arrival)
         except Refused as refused:
             return "M05", refused.args_.get("detail", "the body cannot be read")
         except GatewayError:
@@ -82,6 +82,17 @@ class Medcare(StandIn):
         if self.registrations.get(key, ("", digest))[1] != digest:
             return "M04", "another body under the same key"
         return None
+
+    def _verify(self, arrival: Arrival) -> None:
+        """The signature over the body's exact bytes: a detached JWS, or value and certificate side by side."""
+        value = arrival.header("x-signature")
+        if not value:
+            token = arrival.header("x-jws-signature")
+            certificates.verify_detached(token, arrival.body, self._anchors, arrival.time)
+            return
+        leaf = certificates.load_leaf(arrival.header("x-signature-certificate"))
+        certificates.check_certificate(leaf, [], self._anchors, arrival.time)
+        certificates.verify_rsa(leaf, certificates.standard_base64(value), arrival.body)
 
     def lie(self, order: Order, arrival: Arrival, true: Judged) -> Answer:
         """Errors and wrong references of this interface."""

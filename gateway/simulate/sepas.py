@@ -80,6 +80,7 @@ class Sepas(StandIn):
     @classmethod
     def options(cls, parser: argparse.ArgumentParser) -> None:
         """The node, and whom it knows."""
+        super().options(parser)
         parser.add_argument("--node", default="node-1.test", help="this node's name, before '::' in every UID")
         parser.add_argument("--facility", action="append", default=[], help="a facility that is known; none: all are")
         parser.add_argument("--blocked", action="append", default=[], help="a SystemID that is blocked")

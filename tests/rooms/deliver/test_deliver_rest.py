@@ -317,6 +317,19 @@ def test_the_template_signs_the_bytes_that_it_sends(signer: TestSigner) -> None:
     assert "X-JWS-Signature" not in out.headers, "evidence is over other bytes than these"
 
 
+async def test_a_signed_national_body_is_verified_by_the_receiver(signer: TestSigner, ca: Path) -> None:
+    """Value and certificate side by side, over exactly what arrived."""
+    async with Running(Medcare(ca=ca)) as server:
+        place = replace(medcare(server.url), body="b", signer="raw-rsa-sha256")
+        network = Outbound({"peer": peer(server.url)})
+        wire = wires.make(place, network, signer, lambda document, target, values: b'{"made":"here"}')
+        attempt = attempt_of(wire, b"{}")
+        assert (await wire.send(attempt)).state == "delivered"
+        spoiled = replace(attempt, request=attempt.request.replace(b"here", b"hera"), transport_id="e2")
+        assert (await wire.send(spoiled)).state == "rejected"
+        await network.aclose()
+
+
 def test_xml_answers_are_read_by_the_same_paths() -> None:
     """A template serves XML as well: local names, values that stand once."""
     options = {"success": "$.answer.state = OK", "receipt.number": "$.answer.number", "reference": "$.answer.ref"}
