@@ -160,7 +160,9 @@ class Loader:
 
     def _taker(self, number: int) -> Taker:
         intake = self.programme.intake[number]
-        name = f"{self.programme.name}/{intake.mapping.removesuffix('.yaml')}"
+        own = f"{self.programme.name}/{intake.mapping.removesuffix('.yaml')}"
+        shared = intake.mapping.removesuffix(".yaml")
+        name = shared if own not in self.shelf.nodes and shared in self.shelf.nodes else own
         notation = FormatNotation(_NOTATION.get(intake.format, "json"))
         mapping = self._mapping(name, notation)
         fits = None

@@ -275,7 +275,7 @@ class FileCompiler:
 
     def _ignored(self, node: Node) -> list[Ignored]:
         reason, path = node.fields.get("reason"), node.fields.get("path")
-        if reason is None or path is None or not str(reason.value).strip():
+        if reason is None or path is None or not str(reason.value).strip() or node.fields.keys() != {"path", "reason"}:
             self._trouble(node.spot, "what is ignored has a `path:` and a `reason:`")
             return []
         return [
@@ -291,8 +291,8 @@ class FileCompiler:
 
     def _required(self, node: Node) -> Required:
         fields = node.fields or {"path": node}
-        if "path" not in fields:
-            self._trouble(node.spot, "what is required has a `path:`")
+        if "path" not in fields or not fields.keys() <= {"path", "when", "severity"}:
+            self._trouble(node.spot, "what is required has a `path:`, and perhaps `when:` and `severity:`")
             return Required(lambda _, __: None, "", None, True)
         path = str(fields["path"].value)
         return Required(

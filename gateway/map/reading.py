@@ -106,16 +106,17 @@ class Reader:
         path, whole = self.path(text)
 
         def one(run: Run, here: Source) -> Got | None:
-            for datum in (run.root if whole else here).get(path):
+            for datum in here.get(path):
                 if not datum.null:
                     return Got(datum.value, (datum,))
             return None
 
         def every(run: Run, here: Source) -> Got | None:
-            data = tuple([d for d in (run.root if whole else here).get(path) if not d.null])
+            data = tuple([d for d in here.get(path) if not d.null])
             return Got([d.value for d in data], data) if data else None
 
-        return every if many else one
+        read = every if many else one
+        return (lambda run, _: read(run, run.root)) if whole else read
 
     # --- alternatives ----------------------------------------
 

@@ -125,7 +125,7 @@ def _organizations(document: Any, programme: str) -> Iterator[RegistryEntry | Fi
     entries = document.get("entry") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise Refused("GW-MAP-019", Place(notation="fhirpath", path="Bundle"), known="Bundle.entry")
-    by_url = {str(e.get("fullUrl", "")): e.get("resource") for e in entries if isinstance(e, dict)}
+    by_url = {e["fullUrl"]: e.get("resource") for e in entries if isinstance(e, dict) and e.get("fullUrl")}
     for number, each in enumerate(entries):
         resource = each.get("resource") if isinstance(each, dict) else None
         place = Place(notation="fhirpath", path=f"Bundle.entry[{number}].resource")
@@ -145,7 +145,7 @@ def _organization(resource: Json, by_url: Json, programme: str, place: Place) ->
     if types:
         data["type"] = types[0]
     parent = resource.get("partOf", {})
-    above = by_url.get(parent.get("reference", "")) or by_url.get(f"urn:uuid:{parent.get('reference', '')}")
+    above = by_url.get(parent.get("reference"))
     university = parent.get("identifier", {}).get("value") or (_key(above)["value"] if above else "")
     if university:
         data["university"] = university

@@ -119,9 +119,10 @@ class Templates:
         return self.object(inner)
 
     def object(self, fields: dict[str, Node], top: bool = False) -> Made:
-        """An object from its elements, in the order in which they stand. At the top no dot goes before a name."""
+        """An object from its elements, in the order in which they stand. At the top, of a resource, no dot goes
+        before a name, and constants stay even where nothing else is there."""
         parts = [(key.removeprefix(".") if key[1:] in DIRECTIVES else key, self.node(n)) for key, n in fields.items()]
-        return Made(_object(parts, "" if top else "."), all(made.constant for _, made in parts))
+        return Made(_object(parts, top), all(made.constant for _, made in parts))
 
     def _parts(self, node: Node) -> Callable[[Run, Source], Sequence[Source]]:
         try:
@@ -217,9 +218,10 @@ def _make_list(parts: Sequence[Made]) -> Make:
     return make
 
 
-def _object(parts: Sequence[tuple[str, Made]], dot: str) -> Make:
+def _object(parts: Sequence[tuple[str, Made]], top: bool) -> Make:
+    dot = "" if top else "."
     children = [(name, dot + name, made.make, made.constant or name in QUALIFYING) for name, made in parts]
-    lifeless = all(constant for *_, constant in children)
+    lifeless = top or all(constant for *_, constant in children)
 
     def make(run: Run, here: Source, at: str) -> Any:
         out: dict[str, Any] = {}

@@ -16,7 +16,7 @@ from gateway import programme
 
 def samples() -> list[Path]:
     found = [path for name in OURS for path in (MAPPINGS / name / "samples").iterdir() if path.suffix in TYPES]
-    return sorted(p for p in found if not p.name.endswith(".expected.json") and p.stem not in ("registry",))
+    return sorted(p for p in found if not p.name.endswith(".expected.json") and p.stem != "registry")
 
 
 def expected(path: Path) -> Path:
