@@ -169,7 +169,11 @@ def _by_second(left: Temporal, right: Temporal) -> int | None:
 
 def minutes(value: Temporal) -> int:
     """Minutes since year 1 in the value's own clock; unknown parts count as their first."""
-    year, month, day, hour, minute = value.parts + (1, 1, 1, 0, 0)[len(value.parts) :]
+    return _minutes(value.parts + (1, 1, 1, 0, 0)[len(value.parts) :])
+
+
+def _minutes(parts: tuple[int, ...]) -> int:
+    year, month, day, hour, minute = parts
     return dt.date(year, month, day).toordinal() * _MINUTES_A_DAY + hour * 60 + minute
 
 
@@ -189,14 +193,14 @@ def _by_range(left: Temporal, right: Temporal) -> int | None:
     return 0 if first == last == other_first == other_last else None
 
 
-def _range(value: Temporal) -> tuple[Decimal, Decimal]:
-    """First and last instant that the value can mean, in seconds UTC."""
-    first, last = low(value, 17), high(value, 17)
-    return _seconds(first), _seconds(last)
+def _range(value: Temporal) -> tuple[tuple[int, Decimal], tuple[int, Decimal]]:
+    """First and last instant that the value can mean, as minutes UTC and seconds."""
+    return _edge(value, EARLIEST_ZONE, first=True), _edge(value, LATEST_ZONE, first=False)
 
 
-def _seconds(value: Temporal) -> Decimal:
-    return (minutes(value) - (value.zone or 0)) * Decimal(60) + (value.second or _ZERO)
+def _edge(value: Temporal, unknown: int, *, first: bool) -> tuple[int, Decimal]:
+    parts, second = _filled(value, first=first)
+    return _minutes(parts) - (unknown if value.zone is None else value.zone), second
 
 
 def key(value: Temporal) -> tuple[object, ...]:
