@@ -18,7 +18,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from gateway.errors import GatewayError, Misconfigured
-from gateway.formats import paths, yaml
+from gateway.formats import paths
+from gateway.formats import yaml as yaml_files
 from gateway.map import document
 from gateway.map.expression import BadExpression, condition
 from gateway.map.intake import Taker
@@ -67,13 +68,13 @@ class Shelf(msgspec.Struct, frozen=True):
 def tree(body: bytes, file: str) -> Node:
     """The nodes of a YAML file; raises `Trouble`."""
     try:
-        return _node(yaml.parse(body, file))
+        return _node(yaml_files.parse(body, file))
     except GatewayError as error:
         line, _, column = error.args_.get("line", "1").partition(":")
         raise Trouble(Spot(file, int(line), int(column or 1)), error.args_.get("detail", "not YAML")) from None
 
 
-def _node(found: yaml.Node) -> Node:
+def _node(found: yaml_files.Node) -> Node:
     spot = Spot(found.file, found.line, found.column)
     if found.kind == "mapping":
         return Node({key: _node(child) for key, child in found.items()}, spot)
