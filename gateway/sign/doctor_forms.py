@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Final
+from decimal import Decimal
+from typing import Any, Final
 
-import msgspec
 import rfc8785
 from cryptography import x509
 from lxml import etree
@@ -23,15 +23,24 @@ from gateway.message import Finding
 from gateway.sign import algorithms, jws, wss, xmldsig, xmlshape
 from gateway.sign.algorithms import Algorithm, PublicKey
 from gateway.sign.doctor import BOM
+from gateway.sign.life import expiry
 from gateway.sign.sm2 import DEFAULT_SIGNER_ID, Sm2Public
 from gateway.sign.trust import Trust
 
-WARN_DAYS: Final = (60, 30, 14, 7, 1)
 _IDS: Final = (b"", DEFAULT_SIGNER_ID, b"TLSv1.3+GM+Cipher+Suite")
 
 
 def _canonical_json(body: bytes) -> bytes:
-    return rfc8785.dumps(msgspec.json.decode(body))
+    return rfc8785.dumps(_floats(json.read(body)))
+
+
+def _floats(value: Any) -> Any:
+    """RFC 8785 knows no decimals: 1.50 becomes 1.5, which is why nobody should sign that form."""
+    if isinstance(value, dict):
+        return {k: _floats(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_floats(v) for v in value]
+    return float(value) if isinstance(value, Decimal) else value
 
 
 _FORMS: Final[tuple[tuple[str, Callable[[bytes], bytes]], ...]] = (
@@ -67,7 +76,7 @@ def _explained(body: bytes, signature: bytes, key: PublicKey, algorithm: Algorit
             if _fits(form(body), signature, key, algorithm):
                 yield finding("GW-SIGN-118", form=name)
                 return
-        except (GatewayError, ValueError, msgspec.DecodeError, rfc8785.CanonicalizationError):
+        except (GatewayError, ValueError, rfc8785.CanonicalizationError):
             continue
 
 
@@ -113,7 +122,7 @@ def _other_form(body: bytes, fits: Callable[[bytes], bool]) -> Iterator[Finding]
             if fits(form(body)):
                 yield finding("GW-SIGN-118", form=name)
                 return
-        except (GatewayError, ValueError, msgspec.DecodeError, rfc8785.CanonicalizationError):
+        except (GatewayError, ValueError, rfc8785.CanonicalizationError):
             continue
     yield finding("GW-SIGN-042")
 
@@ -130,18 +139,6 @@ def chain(certificates: Iterable[x509.Certificate], trust: Trust | None, at: dat
         yield error.finding()
         return
     yield from expiry(leaf, at)
-
-
-def expiry(certificate: x509.Certificate, at: datetime) -> Iterator[Finding]:
-    """Expired, not yet valid, or soon to expire (60, 30, 14, 7 and 1 days)."""
-    subject = certificate.subject.rfc4514_string()
-    left = certificate.not_valid_after_utc - at
-    if left.total_seconds() < 0:
-        yield finding("GW-SIGN-010", subject=subject)
-    elif at < certificate.not_valid_before_utc:
-        yield finding("GW-SIGN-011", subject=subject)
-    elif left.days < max(WARN_DAYS):
-        yield finding("GW-SIGN-132", subject=subject, days=str(left.days))
 
 
 def message(body: bytes, trust: Trust, at: datetime, to: str = "") -> tuple[Finding, ...]:
@@ -181,6 +178,3 @@ def _xml(body: bytes, trust: Trust, at: datetime, to: str) -> None:
 
 def _has(root: etree._Element, part: str) -> bool:
     return part == "Body" or next(root.iter(f"{{{wss.WSA}}}{part}"), None) is not None
-
-
-__all__ = ["WARN_DAYS", "chain", "detached", "expiry", "message", "raw"]

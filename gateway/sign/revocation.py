@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 from asn1crypto import crl, ocsp, pem
 from asn1crypto import x509 as asn1_x509
+from cryptography.hazmat.primitives import hashes
 from pyhanko_certvalidator.context import ValidationContext
 from pyhanko_certvalidator.errors import (
     CRLNoMatchesError,
@@ -33,6 +34,9 @@ from pyhanko_certvalidator.path import ValidationPath
 from pyhanko_certvalidator.revinfo.validate_crl import verify_crl
 from pyhanko_certvalidator.revinfo.validate_ocsp import verify_ocsp_response
 
+from gateway.errors import GatewayError, Misconfigured
+from gateway.formats import json
+
 REVOKED_BY_CRL: Final = "GW-SIGN-012"
 REVOKED_BY_OCSP: Final = "GW-SIGN-013"
 STALE: Final = "GW-SIGN-014"
@@ -45,16 +49,23 @@ FORGIVABLE: Final = frozenset({STALE, UNKNOWN})
 class Grace(msgspec.Struct, frozen=True, kw_only=True):
     """An operator's record: unknown status is accepted until then. It never covers a revoked certificate."""
 
-    until: datetime
+    until: Annotated[datetime, msgspec.Meta(tz=True)]
     recorded_by: str
     reason: str = ""
 
 
+WITHDRAWN: Final = "withdrawn.txt"
+GRACE: Final = "grace.json"
+FINGERPRINT: Final = hashes.SHA256()
+
+
 class Known(msgspec.Struct, frozen=True):
-    """DER CRLs and OCSP responses."""
+    """DER CRLs and OCSP responses, fingerprints that the operator withdrew, and a recorded grace period."""
 
     crls: tuple[bytes, ...] = ()
     ocsps: tuple[bytes, ...] = ()
+    withdrawn: frozenset[str] = frozenset()
+    grace: Grace | None = None
 
 
 class Source(Protocol):
@@ -75,7 +86,10 @@ class Held:
 
 
 class Folder:
-    """Revocation information in a folder: `*.crl` and `*.ocsp`, DER or PEM; read again when a file changes."""
+    """Revocation information in a folder: `*.crl` and `*.ocsp`, DER or PEM; read again when a file changes.
+
+    Beside them `withdrawn.txt` (SHA-256 fingerprints) and `grace.json`, which `gateway certs` writes.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -84,16 +98,28 @@ class Folder:
 
     def known(self) -> Known:
         """What lies in the folder now."""
-        files = sorted(p for p in self._folder.glob("*") if p.suffix in {".crl", ".ocsp"})
+        files = sorted(
+            p for p in self._folder.glob("*") if p.suffix in {".crl", ".ocsp"} or p.name in {WITHDRAWN, GRACE}
+        )
         seen = tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in files)
         if seen != self._seen:
-            read = {p: _der(p.read_bytes()) for p in files}
+            read = {p: p.read_bytes() for p in files}
+            grace = next((body for p, body in read.items() if p.name == GRACE), None)
             self._known = Known(
-                tuple(body for p, body in read.items() if p.suffix == ".crl"),
-                tuple(body for p, body in read.items() if p.suffix == ".ocsp"),
+                tuple(_der(body) for p, body in read.items() if p.suffix == ".crl"),
+                tuple(_der(body) for p, body in read.items() if p.suffix == ".ocsp"),
+                frozenset(read.get(self._folder / WITHDRAWN, b"").decode("ascii", "replace").split()),
+                _grace(grace) if grace is not None else None,
             )
             self._seen = seen
         return self._known
+
+
+def _grace(content: bytes) -> Grace:
+    try:
+        return msgspec.convert(json.read(content), Grace)
+    except (msgspec.ValidationError, GatewayError) as error:
+        raise Misconfigured("GW-SIGN-001", what=GRACE, detail=str(error)[:120]) from None
 
 
 def _der(content: bytes) -> bytes:

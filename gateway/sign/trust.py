@@ -144,6 +144,8 @@ class Trust:
         algorithms.public_key(leaf)
         if leaf.issuer == leaf.subject and leaf not in self.anchors and _issued(leaf, leaf):
             _no("GW-SIGN-020", leaf)
+        if leaf.fingerprint(hashes.SHA256()).hex() in self._revocations.known().withdrawn:
+            _no("GW-SIGN-028", leaf)
         if self.pins and leaf.fingerprint(hashes.SHA256()).hex() not in self.pins:
             _no("GW-SIGN-023", leaf)
 
@@ -193,7 +195,8 @@ class Trust:
             _no(code, _pyca(cert.dump()) if cert.sha256 != _asn1(leaf).sha256 else leaf)
 
     def _forgiven(self, at: datetime) -> bool:
-        return not self._require or (self.grace is not None and at < self.grace.until)
+        grace = self.grace or self._revocations.known().grace
+        return not self._require or (grace is not None and at < grace.until)
 
     def _explain(self, leaf: x509.Certificate, between: tuple[x509.Certificate, ...]) -> NoReturn:
         """No path: say which of the possible reasons it is, from what the certificates name."""
