@@ -152,8 +152,8 @@ class _Blank(dict[str, str]):
         return "…"
 
 
-def _say(template: str, args: Mapping[str, str], language: Language) -> str:
-    translated = template if language == "en" else _catalogue(language).gettext(template)
+def _say(context: str, template: str, args: Mapping[str, str], language: Language) -> str:
+    translated = template if language == "en" else _catalogue(language).pgettext(context, template)
     return translated.format_map(_Blank(args))
 
 
@@ -163,7 +163,7 @@ def text(found: Finding, language: Language) -> str:
         template = found.text.get(language) or found.text.get("en", found.code)
         return template.format_map(_Blank(found.args))
     row = codes().get(found.code)
-    return _say(row.text["en"], found.args, language) if row else found.code
+    return _say(f"{found.code}.text", row.text["en"], found.args, language) if row else found.code
 
 
 def mend(found: Finding, language: Language) -> str:
@@ -171,4 +171,4 @@ def mend(found: Finding, language: Language) -> str:
     if found.mend is not None:
         return (found.mend.get(language) or found.mend.get("en", "")).format_map(_Blank(found.args))
     row = codes().get(found.code)
-    return _say(row.mend["en"], found.args, language) if row else ""
+    return _say(f"{found.code}.mend", row.mend["en"], found.args, language) if row else ""

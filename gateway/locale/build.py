@@ -18,14 +18,12 @@ _HEADER = "Content-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: 8
 
 
 def _texts(language: Language) -> dict[str, str]:
+    """Context and English text, joined as gettext joins them, -> translation. The context is the code."""
     pairs: dict[str, str] = {}
     for code, row in codes().items():
-        for texts in (row.text, row.mend):
-            english, other = texts["en"], texts[language]
-            if pairs.get(english, other) != other:
-                raise ValueError(f"{code}: two translations into {language} for {english!r}")
-            pairs[english] = other
-    pairs.pop("", None)
+        for kind, texts in (("text", row.text), ("mend", row.mend)):
+            if texts["en"]:
+                pairs[f"{code}.{kind}\x04{texts['en']}"] = texts[language]
     return pairs
 
 
@@ -54,7 +52,8 @@ def _po(pairs: dict[str, str], language: str) -> str:
     lines = ["# Made by gateway/locale/build.py from gateway/codes/; edit there.", 'msgid ""']
     lines.append("msgstr " + _quote(_HEADER.format(language)))
     for key, value in sorted(pairs.items()):
-        lines += ["", f"msgid {_quote(key)}", f"msgstr {_quote(value)}"]
+        context, _, english = key.partition("\x04")
+        lines += ["", f"msgctxt {_quote(context)}", f"msgid {_quote(english)}", f"msgstr {_quote(value)}"]
     return "\n".join(lines) + "\n"
 
 
