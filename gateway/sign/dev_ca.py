@@ -6,8 +6,8 @@ It refuses to write where a version control system would pick the keys up.
 
 from __future__ import annotations
 
+import fnmatch
 import ipaddress
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -115,16 +115,27 @@ def pem(certificate: x509.Certificate) -> bytes:
 def refuse_tracked(folder: Path) -> None:
     """Raise `Misconfigured` when the folder lies in a git work tree that does not ignore it."""
     at = folder.resolve()
-    existing = next(p for p in (at, *at.parents) if p.exists())
-    if not any((p / ".git").exists() for p in (existing, *existing.parents)):
-        return
-    asked = subprocess.run(  # noqa: S603 - fixed words and a path, no shell
-        ["git", "-C", str(existing), "check-ignore", "--quiet", str(at / "ca.key.pem")],  # noqa: S607
-        check=False,
-        capture_output=True,
-    )
-    if asked.returncode != 0:
+    root = next((p for p in at.parents if (p / ".git").exists()), at if (at / ".git").exists() else None)
+    if root is not None and not _ignored(root, at):
         raise Misconfigured("GW-SIGN-003", folder=str(folder))
+
+
+def _ignored(root: Path, at: Path) -> bool:
+    """Whether plain lines of the ignore files cover the folder; lines that re-include something are not understood,
+    and then the answer is no (gitignore(5), the part that folders need).
+    """
+    for holder in (root, *(p for p in at.parents if root in p.parents)):
+        files = [holder / ".gitignore", *([root / ".git/info/exclude"] if holder == root else [])]
+        lines = [line.strip() for f in files if f.is_file() for line in f.read_text(encoding="utf-8").splitlines()]
+        if any(line.startswith("!") for line in lines):
+            return False
+        steps = at.relative_to(holder).parts
+        for line in (each for each in lines if each and not each.startswith("#")):
+            bare = line.strip("/")
+            paths = ["/".join(steps[: n + 1]) for n in range(len(steps))] if "/" in line.rstrip("/") else list(steps)
+            if any(fnmatch.fnmatchcase(path, bare) for path in paths):
+                return True
+    return False
 
 
 def name(common: str, organisation: str = _ORGANISATION, unit: str = "", title: str = "") -> x509.Name:
