@@ -18,12 +18,13 @@ from gateway.errors import TooLarge, Unreadable, finding
 from gateway.formats import text as texts
 from gateway.formats.hl7v2_message import HEADERS, Message, Segment
 from gateway.formats.hl7v2_text import Delimiters
-from gateway.formats.plausible import contradiction, suspicion
+from gateway.formats.plausible import better_reading, contradiction, suspicion
 from gateway.message import Finding, Place
 
 DEFAULT_CHARSET: Final = "UNICODE UTF-8"
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_SEGMENTS: Final = 100_000
+_SAMPLE: Final = 65536  # what is judged for plausibility
 
 _BOMS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe\x00\x00", "utf-32-le"), (b"\x00\x00\xfe\xff", "utf-32-be"),
                 (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))  # fmt: skip
@@ -73,13 +74,15 @@ def _may_delimit(character: str) -> bool:
 
 
 def _declared(line: str) -> str:
-    """MSH-18 of a decoded first line, first repetition that is not empty."""
+    """MSH-18 of a decoded first line: the repetition with ISO 2022 shifts, else the first that is not empty."""
     if len(line) < 8 or line[:3] != "MSH":
         return ""
     fields = line.split(line[3], 19)
     if len(fields) < 18 or len(fields[1]) < 2:
         return ""
-    return next((part for part in fields[17].split(fields[1][1]) if part), "").strip()
+    names = [part.strip() for part in fields[17].split(fields[1][1]) if part.strip()]
+    shifting = (name for name in names[1:] if _codec_or(name, "").startswith("iso2022"))
+    return next(shifting, names[0] if names else "")
 
 
 _TRICKY: Final = ("big5", "gb18030", "gbk", "big5hkscs", "shift_jis")
@@ -235,9 +238,12 @@ def _remarks(content: bytes, text: str, declared: str, known: texts.Charset, def
     if not declared:
         yield finding("GW-FMT-008", place, charset=default)
     if known.codec not in ("utf-8", "ascii"):
+        text, content = text[:_SAMPLE], content[:_SAMPLE] if known.single_byte else content
         utf8 = not known.single_byte and contradiction(content, text)
         why = "also UTF-8" if utf8 else suspicion(text, known.codec)
-        if why:
+        other = better_reading(content, text, known.codec) if known.single_byte and not why else ""
+        if why or other:
+            why = why or f"likelier {other}"
             yield finding("GW-FMT-010", place, charset=known.name, why=why)
 
 

@@ -8,15 +8,24 @@ a reason to tell the sender, never a reason to change the text. What passes cann
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Final
 
+from gateway.formats.text import charset
+
 _C1: Final = re.compile(r"[\x80-\x9f]")
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
-_INSIDE: Final = re.compile(r"[^\W\d_][¡-©«-´¶-¸»-¿×÷№][^\W\d_]")
+_INSIDE: Final = re.compile(
+    r"[^\W\d_][¡-©«-´¶-¸»-¿×÷№][^\W\d_]"  # a sign inside a word
+    r"|(?<![\w°])[¢-§©¬®¯±¶¸¹¼-¾×÷][^\W\d_]"  # before one; not °, µ, « and the like, which stand before words
+    r"|[^\W\d_][¢-¦¨¬¯±¶¹¼-¾×÷](?!\w)"  # or after one; not ² and ³
+    r"|[A-Za-zÀ-ɏ][\u064b-\u0652\u060c\u061b\u200e\u200f]+[A-Za-zÀ-ɏ]?"  # Arabic marks in Latin words
+)
+_FIELD: Final = re.compile(r"[|~\r\n]")
 _PRIVATE: Final = re.compile("[\ue000-\uf8ff]")
 _FINALS: Final = re.compile(r"[ךםןףץς](?=[^\W\d_])")
 
@@ -26,6 +35,18 @@ _RANGES: Final = (
     (0x3040, 0x30FF, "Kana"), (0x3400, 0x9FFF, "Han"), (0xAC00, 0xD7AF, "Hangul"), (0xF900, 0xFAFF, "Han"),
     (0x20000, 0x3FFFF, "Han"),
 )  # fmt: skip
+# Letters of each alphabet from frequent to rare.
+_RANKS: Final = {
+    "Arabic": "ایيلمنرتبدهسعکكفقحجشخطصپذضزگغثژظچءئؤآأإةى",
+    "Cyrillic": "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфёіїєґјљњћђџўѓќѕ",
+    "Greek": "αοιετσνηυρπκμλωςίάόδέήγχθύφβώξζψϊΰϋΐ",
+    "Hebrew": "יוהלארמתבשנדקחעםפכטזןגסצךףץ",
+}
+_RANK: Final = {letter: rank for letters in _RANKS.values() for rank, letter in enumerate(letters)}
+_ALPHABETIC: Final = ("8859/5", "8859/6", "8859/7", "8859/8", "WINDOWS-1256", "WINDOWS-1251", "WINDOWS-1253")
+_MUCH_BETTER: Final = 0.45
+
+_EASTERN: Final = frozenset({"gb18030", "gbk", "gb2312", "big5", "big5hkscs", "euc_kr"})
 _EAST: Final = frozenset({"Han", "Kana", "Hangul"})
 
 # Letters beyond a-z of the languages that the single-byte sets were made for. Icelandic is left out on purpose: its
@@ -35,15 +56,18 @@ _LATIN: Final = tuple(
     for letters in (
         "àâæçéèêëîïôœùûüÿ", "äöüß", "áéíñóúü", "àáâãçéêíóôõúü", "àèéìíîòóùú", "åäöæøéü", "ąćęłńóśźż",
         "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "ăâîșțşţ", "čćđšž", "çğıöşüâîû", "āčēģīķļņōŗšūž",
-        "ąčęėįšųūž", "äõöüšž", "àċġħèìòùż", "ĉĝĥĵŝŭ", "çë", "àçèéíïòóúü", "âêîôûŵŷ",
+        "ąčęėįšųūž", "äõöüšž", "àċġħèìòùż", "çë", "àçèéíïòóúü", "âêîôûŵŷ",
     )
 )  # fmt: skip
+_GUESTS: Final = frozenset("äöüßé")
+"""Letters that names everywhere carry."""
+
 _REGIONS: Final = (
     frozenset("àáâãäåæçéèêëìíîïñòóôõöøœùúûüÿßš"),
     frozenset("ąćęłńóśźżáčďéěíňřšťúůýžäĺľôŕöőüűăâîșțşţđëçß"),
     frozenset("āčēģīķļņōŗšūžąęėįųõäöüåæøéß"),
     frozenset("çğıöşüâîûäéèêôß"),
-    frozenset("àèéìíòóùúċġħżĉĝĥĵŝŭñçöüäßêâî"),
+    frozenset("àèéìíòóùúċġħżñçöüäßêâî"),
 )
 _CYRILLIC: Final = tuple(
     frozenset(letters)
@@ -108,7 +132,39 @@ def suspicion(text: str, codec: str) -> str:
         return "signs instead of letters"
     if not _one_region(words):
         return "letters of several regions"
-    return _han(words, codec) if codec in ("gb18030", "gbk", "gb2312", "big5", "big5hkscs") else ""
+    if not all(map(_one_language, _FIELD.split(text))):
+        return "letters of several languages in a name"
+    return _han(words, codec) if codec in _EASTERN else ""
+
+
+def better_reading(body: bytes, text: str, codec: str) -> str:
+    """The character set in which the bytes are much likelier letters than in the declared one; empty if none.
+
+    Only for alphabets that share their bytes: Cyrillic, Greek, Hebrew, Arabic. Short texts are not judged.
+    """
+    own = _likelihood(text)
+    if own is None:
+        return ""
+    for name in _ALPHABETIC:
+        known = charset(name)
+        if known is None or known.codec == codec:
+            continue
+        try:
+            other = body.decode(known.codec)
+        except UnicodeDecodeError:
+            continue
+        likelihood = _likelihood(other)
+        if likelihood is not None and likelihood > own + _MUCH_BETTER and not suspicion(other, known.codec):
+            return name
+    return ""
+
+
+def _likelihood(text: str) -> float | None:
+    """Mean logarithm of how likely each letter beyond ASCII is in its alphabet; None for fewer than four letters."""
+    beyond = [c for c in text if not c.isascii() and not c.isspace()]
+    if sum(c.lower() in _RANK for c in beyond) < 4:
+        return None
+    return sum(-math.log(_RANK.get(c.lower(), 120) + 3) for c in beyond) / len(beyond)
 
 
 # --- one word ----------------------------------------
@@ -156,6 +212,14 @@ def _one_region(words: list[str]) -> bool:
     return any(extra <= region for region in _REGIONS) if extra else True
 
 
+def _one_language(field: str) -> bool:
+    """Whether some language has all accented Latin letters of a name; more than a name is not judged."""
+    if field.isascii() or len(field) > 80:
+        return True
+    extra = {c for c in field.lower() if "ß" <= c <= "ɏ"} - _GUESTS - set("×÷")
+    return not extra or any(extra <= alphabet for alphabet in _LATIN)
+
+
 def _signs(text: str) -> bool:
     other = [c for c in text if not c.isascii()]
     signs = sum(unicodedata.category(c)[0] in "SPN" and c not in "،؛؟。、，：；（）《》「」" for c in other)
@@ -163,17 +227,38 @@ def _signs(text: str) -> bool:
 
 
 def _han(words: list[str], codec: str) -> str:
-    """Han text that is rare throughout, or mixed with kana in a Chinese encoding, was probably another encoding."""
-    joined = "".join(dict.fromkeys("".join(words)))
-    han = [c for c in joined if script(c) == "Han"]
-    if any({"Han", "Kana"} <= {script(c) for c in word} for word in words):
+    """Han text that is rare throughout, or mixed with other scripts, was probably another encoding."""
+    scripts = [{script(c) for c in word} for word in words]
+    han = [c for c in dict.fromkeys("".join(words)) if script(c) == "Han"]
+    if codec == "euc_kr":
+        hangul = sum(script(c) == "Hangul" for word in words for c in word)
+        strange = not hangul and not any(c in _FREQUENT for c in han)
+        return "scripts mixed in a word" if han and (strange or any(len(each) > 1 for each in scripts)) else ""
+    if any({"Han", "Kana"} <= each for each in scripts):
         return "scripts mixed in a word"
-    if len(han) >= 6 and sum(c in _FREQUENT for c in han) * 10 <= len(han):
+    if len(han) >= 3 and sum(_second_level(c, codec) for c in han) * 2 > len(han):
         return "rare characters"
-    rare = (word for word in words if len(word) > 1 and all(script(c) == "Han" for c in word))
-    if any(not any(_encodes(c, "gb2312") or _encodes(c, "big5") for c in word) for word in rare):
+    frequent = sum(c in _FREQUENT for c in han)
+    if len(han) >= 6 and frequent * 10 <= len(han):
         return "rare characters"
-    return ""
+    return "all Korean in KS X 1001" if len(han) >= 3 and not frequent and _korean(han, codec) else ""
+
+
+def _korean(han: list[str], codec: str) -> bool:
+    """Whether the bytes of Chinese characters that nobody uses are Korean syllables throughout."""
+    try:
+        other = "".join(han).encode(codec).decode("euc_kr")
+    except UnicodeError:
+        return False
+    return all(script(c) == "Hangul" for c in other)
+
+
+def _second_level(character: str, codec: str) -> bool:
+    """Whether it is outside the everyday half of its encoding: the second plane of GB 2312 or Big5, or neither."""
+    for everyday, first in (("gb2312", 0xD8), ("big5", 0xC9)):
+        if _encodes(character, everyday) and (everyday == codec or not codec.startswith("big5")):
+            return character.encode(everyday)[0] >= first
+    return True
 
 
 def _encodes(character: str, codec: str) -> bool:
