@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
+import msgspec
+
 from gateway.audit import codes
 from gateway.errors import Broken
 from gateway.message import AuditRecord
@@ -32,6 +34,7 @@ NOT_A_CODE: Final = "not-a-code"
 _ENTITY: Final = re.compile(r"[A-Za-z][A-Za-z-]{0,63}/[A-Za-z0-9._:~-]{1,200}")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._:/+@-]{0,200}")
 _AGENT: Final = re.compile(r"[^\x00-\x1f\x7f]{1,120}")  # a name from the settings, in whatever script
+_LINE: Final = re.compile(r"[^\x00-\x1f\x7f]{0,300}")
 _MOST: Final = 200  # codes in one event; the findings themselves are kept with the item
 
 
@@ -274,10 +277,16 @@ def audit_read(reader: str, count: int, at: datetime) -> AuditRecord:
 def operator_acted(
     operator: str, act: str, entities: Sequence[str], at: datetime, reason: str = "", outcome: Outcome = DONE
 ) -> AuditRecord:
-    """Retry, release, supersede, pause, resume, replay. `reason` is a code or a ticket, never a sentence."""
-    detail = {"act": act, "reason": reason}
+    """Retry, release, supersede, pause, resume, replay.
+
+    `reason` is the operator's own sentence, one line of at most 300 characters: the only free text of the trail,
+    because why a person stepped in cannot be a code. Whoever asks for it says that it names nobody.
+    """
     kind = (codes.SECURITY_ALERT, codes.RESTRICTED_FUNCTION)
-    return _event(kind, "E", outcome, operator, entities, at, detail)
+    event = _event(kind, "E", outcome, operator, entities, at, {"act": act})
+    if not reason:
+        return event
+    return msgspec.structs.replace(event, detail={"act": act, "reason": _token("reason", reason, _LINE)})
 
 
 def registry_imported(operator: str, programme: str, kind: str, count: int, digest: str, at: datetime) -> AuditRecord:

@@ -34,7 +34,11 @@ _CASE_ITEMS: Final = (
 _UNDOCUMENTED: Final = select(_case).where(_case.c.owes == ONE).order_by(_case.c.since, _case.c.id).limit(LIMIT)
 _EXPIRING: Final = (
     select(_case)
-    .where(_case.c.open == ONE, _case.c.expires_at <= bindparam("before"))
+    .where(
+        _case.c.open == ONE,
+        _case.c.expires_at <= bindparam("before"),
+        _case.c.state != word("parked"),
+    )
     .order_by(_case.c.expires_at)
     .limit(LIMIT)
 )
@@ -61,7 +65,7 @@ def undocumented(reading: Reading, limit: int) -> Sequence[Case]:
 
 
 def expiring(reading: Reading, before: datetime, limit: int) -> Sequence[Case]:
-    """Waiting cases whose time limit has passed, longest first."""
+    """Open or reopened cases whose time limit has passed, longest first."""
     return [rows.case(row) for row in reading.all(_EXPIRING, before=before, limit=limit)]
 
 

@@ -116,8 +116,6 @@ class Payloads:
         kept = row[f"{name}_kept"]
         if kept is None:
             return None
-        if kept == "gone":
-            return b""
         body = row[name] if kept == "row" else self._file(row[f"{name}_digest"], owner)
         if not isinstance(body, bytes) or sha256(body) != row[f"{name}_digest"]:
             raise Broken("GW-STORE-003", reference=owner)

@@ -129,10 +129,7 @@ def submission_without_body(row: Columns) -> Submission:
 def item(row: Columns, payloads: Payloads) -> ItemRecord:
     """With its result, verified."""
     body = payloads.read(row, "result", f"item/{row['id']}")
-    if row["result_kept"] == "gone":
-        result = ItemResult(index=0, label="", subject=row["subject"])
-    else:
-        result = msgspec.convert(json.read(body or b""), ItemResult)
+    result = msgspec.convert(json.read(body or b""), ItemResult)
     return _value(ItemRecord, row, schema.items, result=result)
 
 

@@ -69,7 +69,7 @@ metadata: Final = MetaData()
 
 
 def _payload(name: str) -> tuple[Column[Any], ...]:
-    """Bytes with digest and size; `<name>_kept` is `row`, `file` (data/blobs) or `gone` (by retention)."""
+    """Bytes with digest and size; `<name>_kept` is `row` or `file` (data/blobs)."""
     return (
         Column(name, LargeBinary),
         Column(f"{name}_digest", String(64)),

@@ -93,7 +93,9 @@ _FREE = [
     (builder, name)
     for builder in BUILDERS
     for name, parameter in inspect.signature(builder, eval_str=True).parameters.items()
-    if parameter.annotation is str and name not in {"sender", "operator", "reader", "agent", "destination", "type"}
+    if parameter.annotation is str
+    and (builder, name) != (events.operator_acted, "reason")
+    and name not in {"sender", "operator", "reader", "agent", "destination", "type"}
 ]
 
 
@@ -103,6 +105,15 @@ def test_no_field_takes_a_name(builder: Callable[..., AuditRecord], name: str) -
     for text in (NAME, "Test Patient-One", "Rossi\nMario"):
         with pytest.raises(Broken, match="GW-AUDIT-001"):
             builder(**_arguments(builder) | {name: text})
+
+
+def test_an_operator_gives_a_reason_in_one_line() -> None:
+    """His own words are kept; line breaks and control characters, which could forge a line of a listing, are not."""
+    record = events.operator_acted("operator", "drop", ["exchange/e1"], AT, "Sent by hand, agreed with the centre")
+    assert record.detail == {"act": "drop", "reason": "Sent by hand, agreed with the centre"}
+    for reason in ("a\nb", "x" * 301):
+        with pytest.raises(Broken, match="GW-AUDIT-001"):
+            events.operator_acted("operator", "drop", ["exchange/e1"], AT, reason)
 
 
 def test_a_sentence_of_a_destination_is_left_out_and_stops_nothing() -> None:

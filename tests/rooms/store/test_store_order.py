@@ -108,6 +108,11 @@ def test_random_outcomes_never_expose_what_is_not_a_head(driven: Driven, actions
                 await ledger.commit(moved(id, frm, to, room))
                 model.states[id] = to
             assert {each.id for each in await ledger.runnable(place, NOW, 100)} == model.heads()
+        tallies = (await ledger.counts())["exchange"]
+        for state, (number, oldest) in tallies.items():
+            there = await ledger.exchanges(state=state, limit=100_000)
+            assert len(there) == number
+            assert (oldest is not None) == (number > 0 and state not in FINAL)
 
     driven.runner.run(play())
 
