@@ -40,10 +40,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     header: hl7v2.Header | None = None
     status: SubmissionStatus | None = None
 
-    @property
-    def codes(self) -> tuple[str, ...]:
-        return tuple(each.code for each in self.findings)
-
 
 class Rendered(msgspec.Struct, frozen=True):
     """An answer as it goes out."""

@@ -233,7 +233,7 @@ class Front:
         self.store, self.door, self.clock = store, door, clock
         self.identities = Identities(settings.sender)
         self.revocation = Revocation(self.limits.tls)
-        self.budget = Budget(self.limits.max_body * BODIES_IN_MEMORY)
+        self.budget = Budget(max(self.limits.max_body, KEPT_OF_TOO_LARGE) * BODIES_IN_MEMORY)
 
     async def caller(self, request: Request) -> Sender:
         """Who is calling, or `NotAllowed` (kept as an audit event)."""

@@ -96,7 +96,7 @@ class MllpServer:
         self.settings, self.door, self.clock = settings, door, clock
         self.identities = Identities(senders)
         self.revocation = tls.Revocation(settings.tls)
-        self.budget = Budget(settings.max_message * MESSAGES_IN_MEMORY)
+        self.budget = Budget(max(settings.max_message, READ_BYTES) * MESSAGES_IN_MEMORY)
         plaintext = any(source.plaintext for sender in senders for source in sender.mllp)
         self._ssl: ssl.SSLContext | None = tls.server_context(settings.tls, settings.host, plaintext)
         self._server: asyncio.Server | None = None
