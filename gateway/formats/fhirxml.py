@@ -26,8 +26,20 @@ _INTEGERS: Final = frozenset({"integer", "positiveInt", "unsignedInt"})
 _RESOURCES: Final = frozenset({"Resource", "DomainResource"})
 
 
+def _way(node: etree._Element) -> str:
+    """An XPath by local names, as a sender would write it: /Patient/name[2]/given."""
+    parts: list[str] = []
+    each: etree._Element | None = node
+    while each is not None:
+        local = str(each.tag).rpartition("}")[2]
+        before = sum(1 for _ in each.itersiblings(each.tag, preceding=True))
+        parts.append(f"{local}[{before + 1}]" if before else local)
+        each = each.getparent()
+    return "/" + "/".join(reversed(parts))
+
+
 def _refuse(node: etree._Element, detail: str) -> NoReturn:
-    place = Place(notation="xml", path=node.getroottree().getpath(node))
+    place = Place(notation="xml", path=_way(node))
     raise Unreadable("GW-CORE-003", place, format="FHIR XML", detail=detail)
 
 
