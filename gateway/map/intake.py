@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -57,7 +58,7 @@ def pieces(submission: Submission, takers: Sequence[Taker], fits: Fits) -> Itera
 
 
 def _messages(submission: Submission, takers: Sequence[Taker]) -> Iterator[Piece]:
-    batch = hl7v2.split_batch(submission.body)
+    batch = hl7v2.split_batch(submission.body.removeprefix(codecs.BOM_UTF8))
     many = len(batch.messages) > 1
     for number, body in enumerate(batch.messages, 1):
         label = f"message {number}"

@@ -1,0 +1,134 @@
+"""Promise: any HL7 v2 message becomes resources or findings, and what no rule read is listed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from maplab import HOME, NOW, PROGRAMME, submission
+
+from gateway import map as mapping
+from gateway import programme
+from gateway.formats import media
+from gateway.message import Context, ItemResult
+
+DATA = Path(os.environ.get("GATEWAY_TEST_DATA", HOME.parent / "shared" / "data")) / "hl7v2"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no sample messages at {DATA}")
+
+
+@pytest.fixture(scope="module")
+def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A programme that takes the shared mapping as it is."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "mappings").mkdir()
+    (home / "mappings" / "v2").symlink_to(HOME / "mappings" / "v2")
+    own = home / "mappings" / "little"
+    own.mkdir()
+    text = PROGRAMME.format(format="hl7v2", zone="Europe/Rome").replace("map.yaml", "v2/any.yaml")
+    (own / "programme.toml").write_text(text, encoding="utf-8")
+    engine = mapping.load(home, [programme.load(home, "little")])
+
+    def run(body: bytes) -> tuple[ItemResult, ...]:
+        given = Context(digest="c", now=NOW, sender="s", programme="little", id_key=b"k")
+        return engine.take_apart(submission("little", body, media.HL7V2), given)
+
+    return run
+
+
+def files() -> list[Path]:
+    return sorted(DATA.glob("*.hl7")) if DATA.is_dir() else []
+
+
+@needs_data
+@pytest.mark.parametrize("path", files(), ids=lambda p: p.stem)
+def test_a_handed_out_message(path: Path, anything: Any) -> None:
+    """Resources whose references lead somewhere, or a refusal that says where; nothing in between."""
+    for result in anything(path.read_bytes()):
+        if result.refused:
+            assert all(f.place for f in result.findings if f.severity == "error")
+            continue
+        made = {f"{r['resourceType']}/{r['id']}" for r in result.resources}
+        assert any(reference.startswith("Patient/") for reference in made)
+        assert {r for r in references(list(result.resources)) if "/" in r} <= made
+        known = {lineage.element.partition("#")[0] for lineage in result.lineage}
+        assert known <= made
+
+
+def references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["reference"]] if isinstance(value.get("reference"), str) else []
+        return own + [r for child in value.values() for r in references(child)]
+    return [r for child in value for r in references(child)] if isinstance(value, list) else []
+
+
+HEAD = "MSH|^~\\&|A|B|C|D|20260101||{}|1|P|2.5\rPID|1||77^^^H^MR||Test^One\r"
+
+
+def of(result: ItemResult, kind: str) -> list[dict[str, Any]]:
+    return [each for each in result.resources if each["resourceType"] == kind]
+
+
+def test_a_merge_links_and_never_deletes(anything: Any) -> None:
+    """A40: both patients are there, each pointing to the other; the old one is inactive."""
+    (result,) = anything((HEAD.format("ADT^A40") + "MRG|88^^^H^MR||||||Test^Old\r").encode())
+    survivor, old = of(result, "Patient")
+    assert survivor["link"] == [{"other": {"reference": f"Patient/{old['id']}"}, "type": "replaces"}]
+    assert old["link"][0]["type"] == "replaced-by"
+    assert old["active"] is False
+    assert old["identifier"][0]["value"] == "88"
+
+
+def test_a_result_message(anything: Any) -> None:
+    """ORU^R01: a report with its observations, a number as a number, a text as a text."""
+    text = HEAD.format("ORU^R01") + (
+        "OBR|1|P1|F1|24323-8^Panel^LN|||20260101120000|||||||||||||||20260101130000||LAB|F\r"
+        "OBX|1|NM|2345-7^Glucose^LN||98.50|mg/dL^^UCUM|70-110|N|||F\r"
+        "OBX|2|NM|2160-0^Creatinine^LN||<0.2|mg/dL||||||F\r"
+        "OBX|3|ST|8251-1^Comment^LN||fasting||||||P\r"
+    )
+    (result,) = anything(text.encode())
+    (report,) = of(result, "DiagnosticReport")
+    observations = of(result, "Observation")
+    assert report["status"] == "final"
+    assert [each["reference"] for each in report["result"]] == [f"Observation/{o['id']}" for o in observations]
+    assert str(observations[0]["valueQuantity"]["value"]) == "98.50"
+    assert observations[0]["valueQuantity"]["system"] == "http://unitsofmeasure.org"
+    assert observations[1]["valueString"] == "<0.2"
+    assert observations[2]["status"] == "preliminary"
+
+
+def test_an_order_keeps_its_priority(anything: Any) -> None:
+    """OMG and ORM: one request for each OBR, with the numbers of both sides."""
+    text = HEAD.format("OMG^O19") + "ORC|NW|P1|F1||||||20260101\rTQ1|1||||||||S\rOBR|1|P1|F1|X1^Scan^L\r"
+    (result,) = anything(
+        text.replace("TQ1|1||||||||S\rOBR|1|P1|F1|X1^Scan^L", "OBR|1|P1|F1|X1^Scan^L\rTQ1|1||||||||S").encode()
+    )
+    (request,) = of(result, "ServiceRequest")
+    assert request["priority"] == "stat"
+    assert request["status"] == "active"
+    assert [each["value"] for each in request["identifier"]] == ["P1", "F1"]
+
+
+def test_an_appointment(anything: Any) -> None:
+    """SIU: who, what, when."""
+    text = HEAD.format("SIU^S12") + (
+        "SCH|A1|B1|||||CHECK^Check-up^L|NORMAL|30|MIN|^^^20260201090000^20260201093000||||||||||||||Booked\r"
+        "AIS|1||SCAN^Scan^L|20260201090000\rAIP|1||D1^Doc^Test\r"
+    )
+    (result,) = anything(text.encode())
+    (appointment,) = of(result, "Appointment")
+    assert appointment["status"] == "booked"
+    assert appointment["start"] == "2026-02-01T09:00:00+01:00"
+    assert appointment["minutesDuration"] == 30
+    assert len(appointment["participant"]) == 2
+
+
+def test_segments_of_ones_own_are_listed(anything: Any) -> None:
+    """A Z segment that no rule reads is in the loss report, with what it said."""
+    (result,) = anything((HEAD.format("ADT^A01") + "PV1|1|I\rZXX|one|two\r").encode())
+    assert [(x.place.path, x.value) for x in result.loss if x.place.path.startswith("Z")] == [
+        ("ZXX-1", "one"),
+        ("ZXX-2", "two"),
+    ]
