@@ -96,9 +96,10 @@ def _join(items: Items, ctx: Context, separator: Items = []) -> Items:  # noqa: 
     parts = []
     for item in items:
         part = plain(item)
-        if part.__class__ is not str:
+        if part.__class__ is str:
+            parts.append(part)
+        elif part is not None:  # a string that has only extensions adds nothing
             raise Fault("join() needs strings")
-        parts.append(part)
     between = _argument(separator) or ""
     if sum(map(len, parts)) + len(between) * len(parts) > MAX_STRING:
         bounded("x" * (MAX_STRING + 1))

@@ -149,6 +149,8 @@ class _Reader:
                 raise ValueError(self.text)
             return found
         if match["factor"]:
+            if int(match["factor"]) == 0:
+                raise ValueError(self.text)
             return Unit(Fraction(int(match["factor"])))
         if match["note"]:
             return _ONE

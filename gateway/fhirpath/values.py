@@ -312,8 +312,10 @@ def system_name(value: Any) -> str:
 
 
 def type_text(item: Any) -> str:
-    """The type of an item, for messages."""
-    return item.kind.name if item.__class__ is Node else system_name(item)
+    """The type of an item, for messages. A name that only the input brought is not repeated."""
+    if item.__class__ is Node:
+        return "Element" if item.kind.free else str(item.kind.name)
+    return system_name(item)
 
 
 def as_text(value: Any) -> str | None:

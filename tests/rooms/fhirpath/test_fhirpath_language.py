@@ -56,6 +56,8 @@ def result(expression: str, types: StructureModel, focus: Any = PATIENT) -> list
         ("'abc'.substring(1)", ["bc"]),
         ("'abc'.substring(3)", []),
         ("'a,b'.split(',').join('-')", ["a-b"]),
+        ("name.given.join(' ')", ["Test Middle Nick"]),
+        ("name.prefix.join(',')", []),
         ("'ab'.replaceMatches('(a)(b)', '$2$1')", ["ba"]),
         ("'x y'.matches('^x y$')", ["true"]),
         ("'tést'.encode('base64').decode('base64')", ["tést"]),
@@ -228,6 +230,23 @@ def test_boolean_is_none_for_empty(types: StructureModel) -> None:
     assert compile("name.first()", types).boolean(PATIENT) is True
     with pytest.raises(FhirPathError):
         compile("name.given", types).boolean(PATIENT)
+
+
+def test_errors_repeat_nothing_of_the_input(types: StructureModel) -> None:
+    """Errors are logged; what was sent must not be in them, not even where a type's name should stand."""
+    focus = {"resourceType": "Private-Words", "name": "Private-Words", "id": "Private-Words"}
+    for expression in (
+        "$this < 1",
+        "name + 1",
+        "name.matches('(')",
+        "name.decode('hex')",
+        "(name | id | 'x').single()",
+    ):
+        for model in (types, None):
+            try:
+                compile(expression, model)(focus)
+            except FhirPathError as error:
+                assert "Private" not in str(error)  # noqa: PT017 - not every model makes it fail
 
 
 def test_the_focus_is_never_changed(types: StructureModel) -> None:

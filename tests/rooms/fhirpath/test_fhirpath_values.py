@@ -112,7 +112,24 @@ def test_ucum_codes_mean_what_ucum_says(code: str, other: str, factor: str) -> N
 
 
 @pytest.mark.parametrize(
-    "code", ["", "foo", "m/", "m//s", "(m", "m)", "m99", "kfoo", "k[in_i]", "m" * 200, "m s", "{", "((((((((((((m"]
+    "code",
+    [
+        "",
+        "foo",
+        "m/",
+        "m//s",
+        "(m",
+        "m)",
+        "m99",
+        "kfoo",
+        "k[in_i]",
+        "m" * 200,
+        "m s",
+        "{",
+        "((((((((((((m",
+        "/0",
+        "m/0",
+    ],
 )
 def test_what_ucum_does_not_have_is_not_known(code: str) -> None:
     """Unknown units leave the comparison undecided."""
