@@ -67,17 +67,17 @@ class Gateway:
             await self._stack.enter_async_context(self.ledger)
             for id in await self.ledger.recover():
                 _log.warning("unknown_after_crash", exchange=id)
-            rules = workers.load_rules(settings)
             self.pool = Pool(settings, id_key(settings))
             self._stack.callback(self.pool.stop)
-            await self.pool.start()
+            starting = asyncio.create_task(self.pool.start())  # workers load their rules while we load ours
+            programmes = workers.load_programmes(settings)
+            mapper = await asyncio.to_thread(workers.load_mapper, settings, programmes)
+            await starting
             self.network = Outbound(settings.peer)
             self._stack.push_async_callback(self.network.aclose)
             later = partial(callbacks.later, settings.sender, self.clock)
-            self.work = Work(
-                settings, self.ledger, self.pool, self.clock, self.bell, rules.programmes, later, self.committed
-            )
-            self.dispatcher = self._make_dispatcher(rules.mapper)
+            self.work = Work(settings, self.ledger, self.pool, self.clock, self.bell, programmes, later, self.committed)
+            self.dispatcher = self._make_dispatcher(mapper)
             signer = workers.evidence_signer(settings)
             self.callbacks = callbacks.Callbacks(
                 self.ledger, self.network, signer, self.clock, settings.sender, committed=self.committed

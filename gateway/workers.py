@@ -7,8 +7,11 @@ ledger wrote (`write_registry`); its digest is part of the context, so a replay 
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
+import multiprocessing.connection
 import os
 import signal
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -56,10 +59,19 @@ class Ask(msgspec.Struct, frozen=True):
     options: Mapping[str, str]
 
 
+def load_programmes(settings: Settings) -> Mapping[str, Programme]:
+    """Every programme of the settings, by name."""
+    return {name: load_programme(Path(settings.home), name) for name in settings.programmes}
+
+
+def load_mapper(settings: Settings, programmes: Mapping[str, Programme]) -> Mapper:
+    """The mappings alone: what the parent needs, because it renders and does not validate."""
+    return mapping.load(Path(settings.home), tuple(programmes.values()))
+
+
 def load_rules(settings: Settings) -> Rules:
     """Every programme's mappings, profiles and checks, compiled; `Misconfigured` names all that is wrong."""
-    home = Path(settings.home)
-    programmes = {name: load_programme(home, name) for name in settings.programmes}
+    home, programmes = Path(settings.home), load_programmes(settings)
     found = tuple(programmes.values())
     # A sender is told what it can mend: not our missing narrative, nor what no local table can decide.
     policy = validate.Policy(best_practice=False, undecided=False)
@@ -139,9 +151,18 @@ _signer: EvidenceSigner | None = None
 _id_key: bytes = b""
 
 
+def _end_with_parent() -> None:
+    """Leave when the parent is gone, however it ended: a killed gateway must not leave workers behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
 def begin(settings: Settings, id_key: bytes) -> None:
     """Initialise a worker process; interrupts are the parent's business."""
     global _rules, _signer, _id_key
+    threading.Thread(target=_end_with_parent, daemon=True, name="parent-watch").start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _rules, _id_key = load_rules(settings), id_key
     _signer = evidence_signer(settings)

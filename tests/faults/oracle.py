@@ -21,6 +21,7 @@ from gateway.commands.site import Site
 from gateway.formats import json
 
 ROOT = Path(__file__).parents[2]
+RESENT = "GW-DELIVER-011"  # "the outcome is unknown; sent again": the record of a repeat
 SAMPLES = ROOT / "mappings" / "sepas" / "samples"
 
 
@@ -151,6 +152,6 @@ async def _tries(site: Site) -> dict[tuple[str, str], tuple[int, int]]:
                 attempts = await ledger.attempts(exchange.id)
                 match = re.search(rb"V\d{7}", document.body) if document else None
                 if match:
-                    unknown = sum(1 for each in attempts if each.outcome in (None, "unknown"))
+                    unknown = sum(1 for each in attempts if each.outcome in (None, "unknown") or RESENT in each.codes)
                     found[destination, match.group().decode()] = (len(attempts), unknown)
     return found
