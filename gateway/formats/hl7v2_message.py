@@ -140,6 +140,11 @@ class Segment:
             return
         if field >= len(self.fields) or not self.fields[field]:
             return
+        base = self._bases[field]
+        if self._bases[field + 1] - base == 1:  # most fields are one leaf
+            if path.component < 2 and path.subcomponent < 2 and path.repetition < 2:
+                out.append(_datum(self, self.fields[field], base, (self, field, 1, 1, 1)))
+            return
         for number, repetition in enumerate(self.repetitions(field), 1):
             if path.repetition in (0, number):
                 datum = _pick(self, field, number, repetition, path)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -29,13 +31,24 @@ MAX_ENTRIES: Final = 2_000
 MAX_RATIO: Final = 200
 MAX_ROWS: Final = 200_000
 MAX_COLUMNS: Final = 1_000
+MAX_FORMULA: Final = 4_000
+MAX_FAULTS: Final = 10_000
 
-_CELL: Final = rb"<(?:\w+:)?c\b([^>]*[^/>])>"
-_ERROR: Final = re.compile(_CELL + rb"(?:(?!</(?:\w+:)?c>).)*?<(?:\w+:)?v>([^<]*)<", re.DOTALL)
+# Every class stops at the next tag, so that no sheet makes a search longer than the sheet.
+_CELL: Final = rb"<(?:\w+:)?c\b([^<>]*[^<>/])>"
+_ERROR: Final = re.compile(rb'<(?:\w+:)?c\b([^<>]*\bt="e"[^<>]*)(?<!/)>')
+_VALUE: Final = re.compile(rb"<(?:\w+:)?v>([^<]{0,40})")
 _NO_VALUE: Final = rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?"
-_FORMULA: Final = re.compile(_CELL + rb"\s*<(?:\w+:)?f\b[^>]*(?:/>|>[^<]*</(?:\w+:)?f>)\s*" + _NO_VALUE + rb"\s*</")
+_FORMULA: Final = re.compile(
+    _CELL + rb"\s*<(?:\w+:)?f\b[^<>]*(?:/>|>[^<]*</(?:\w+:)?f>)\s*" + _NO_VALUE + rb"\s*</(?:\w+:)?c>"
+)
 _REFERENCE: Final = re.compile(rb'\br="([A-Z]{1,3})([0-9]{1,7})"')
-_IS_ERROR: Final = re.compile(rb'\bt="e"')
+
+_BROKEN: Final = (
+    zipfile.BadZipFile, zlib.error, struct.error, LookupError, EOFError, NotImplementedError, RuntimeError, OSError,
+    ValueError, OverflowError,
+)  # fmt: skip
+"""What the archive reader raises for a broken archive."""
 
 Faults = dict[tuple[int, int], str]
 """(row from 1, column from 0) -> what stands there instead of a value."""
@@ -72,10 +85,8 @@ def _inspected(body: bytes) -> dict[str, Faults]:
         with zipfile.ZipFile(io.BytesIO(body)) as package:
             _bounded(package, len(body))
             return {name: _faults(package.read(part)) for name, part in _parts(package).items()}
-    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except _BROKEN as error:
         raise Unreadable("GW-CORE-003", format="XLSX", detail=type(error).__name__) from None
-    except zipfile.zlib.error:  # type: ignore[attr-defined]
-        raise Unreadable("GW-CORE-003", format="XLSX", detail="not unpackable") from None
 
 
 def _bounded(package: zipfile.ZipFile, packed: int) -> None:
@@ -120,11 +131,12 @@ def _parts(package: zipfile.ZipFile) -> Mapping[str, str]:
 
 def _faults(sheet: bytes) -> Faults:
     found: Faults = {}
-    if b't="e"' in sheet:
-        for each in _ERROR.finditer(sheet):
-            where = _reference(each[1])
-            if where and _IS_ERROR.search(each[1]):
-                found[where] = each[2].decode("utf-8", "replace")[:20]
+    for each in _ERROR.finditer(sheet):
+        where, value = _reference(each[1]), _VALUE.search(sheet, each.end(), each.end() + MAX_FORMULA)
+        if len(found) >= MAX_FAULTS:
+            raise TooLarge("GW-CORE-004", what="error cells", actual="more", limit=str(MAX_FAULTS))
+        if where:
+            found[where] = value[1].decode("utf-8", "replace") if value else "?"
     for each in _FORMULA.finditer(sheet):
         where = _reference(each[1])
         if where:

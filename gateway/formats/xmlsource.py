@@ -127,13 +127,27 @@ class _Document:
                 number += 1 + len(element.attrib)
             else:
                 self.end[element] = number
+        self._positions: dict[Element, int] | None = None
+
+    def position(self, element: Element) -> int:
+        """Which of its like-named siblings it is, from 1; 0 for an only one. All are counted once, when first asked."""
+        if self._positions is None:
+            self._positions = {}
+            for parent in self.first:
+                same: dict[object, list[Element]] = {}
+                for child in parent.iterchildren(etree.Element):
+                    same.setdefault(child.tag, []).append(child)
+                for children in same.values():
+                    self._positions.update((c, n) for n, c in enumerate(children, 1 if len(children) > 1 else 0))
+        return self._positions.get(element, 0)
 
     def place_of(self, key: tuple[Element, str]) -> Place:
         element: Element | None
         element, attribute = key
         parts = [f"/@{_local(element, attribute)}"] if attribute else []
         while element is not None:
-            parts.append("/" + _shown(element))
+            position = self.position(element)
+            parts.append(f"/{_named(element)}[{position}]" if position else f"/{_named(element)}")
             element = element.getparent()
         return Place(notation="xml", path="".join(reversed(parts)))
 
@@ -146,13 +160,8 @@ def _local(element: Element, clark: str) -> str:
     return f"{prefix}:{name.localname}" if prefix else name.localname
 
 
-def _shown(element: Element) -> str:
-    name = _local(element, str(element.tag)) if element.prefix else etree.QName(element).localname
-    parent = element.getparent()
-    if parent is None:
-        return name
-    same = list(parent.iterchildren(element.tag))
-    return name if len(same) == 1 else f"{name}[{same.index(element) + 1}]"
+def _named(element: Element) -> str:
+    return _local(element, str(element.tag)) if element.prefix else etree.QName(element).localname
 
 
 class XmlSource:
