@@ -39,7 +39,7 @@ def load(
     pack = core(home).over([*definitions, *extra])
     rules = Rules(pack, service)
     made = {each.name: checks.load(Path(each.folder) / "checks.yaml", rules) for each in programmes if each.folder}
-    return Rulebook(pack, made, policy or Policy(), service)
+    return Rulebook(rules, made, policy or Policy())
 
 
 @cache

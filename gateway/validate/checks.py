@@ -175,10 +175,11 @@ def load(path: FilePath, rules: Rules) -> Checks:
     if root.kind != "list":
         _refuse(root, "a list of checks is expected")
     checks = tuple(_read(node, rules) for node in root)
-    codes = [each.code for each in checks]
-    for node, code in zip(root, codes, strict=True):
-        if codes.count(code) > 1:
-            _refuse(node, f"the code {code} stands twice")
+    seen: set[str] = set()
+    for node, check in zip(root, checks, strict=True):
+        if check.code in seen:
+            _refuse(node, f"the code {check.code} stands twice")
+        seen.add(check.code)
     return Checks(checks, hashlib.sha256(path.read_bytes()).hexdigest())
 
 

@@ -285,13 +285,11 @@ def _claimed(value: Json) -> list[tuple[int, str]]:
 class Rulebook:
     """Everything that is checked, loaded once. Implements `ports.Validator`; pure and safe to share."""
 
-    def __init__(
-        self, pack: Pack, checks: Mapping[str, Checks], policy: Policy, service: Service = _no_service
-    ) -> None:
-        self.rules = Rules(pack, service)
+    def __init__(self, rules: Rules, checks: Mapping[str, Checks], policy: Policy) -> None:
+        self.rules = rules
         self.checks = checks
         self.policy = policy
-        summed = hashlib.sha256(pack.digest.encode())
+        summed = hashlib.sha256(rules.pack.digest.encode())
         for name in sorted(checks):
             summed.update(checks[name].digest.encode())
         summed.update(json.write(policy))

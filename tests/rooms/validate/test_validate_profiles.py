@@ -10,6 +10,7 @@ from instances_validate import DROP, INSTANCES, PROFILE, R4, change, errors, pro
 
 from gateway.message import Json
 from gateway.validate import Rulebook
+from gateway.validate.rulebook import Rules
 from gateway.validate.spec import Spec, build
 
 BY_SYSTEM = {"discriminator": [{"type": "value", "path": "system"}], "rules": "open"}
@@ -347,7 +348,7 @@ def test_cannot_decide_is_neither_yes_nor_no(book: Rulebook) -> None:
     assert [(each.code, each.severity) for each in found if each.args["set"] == values["url"]] == [
         ("GW-VAL-011", "information")
     ]
-    settled = Rulebook(book.rules.pack, {}, book.policy, lambda url, system, code: "no")
+    settled = Rulebook(Rules(book.rules.pack, lambda url, system, code: "no"), {}, book.policy)
     found = settled.validate(coded, (PROFILE + "p",), (profile("p", "Patient", *rows), values))
     assert [(each.code, each.severity) for each in found if each.args["set"] == values["url"]] == [
         ("GW-VAL-010", "error")
