@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
+from pathlib import Path
 
 import pytest
-from conftest import DATA
 
 from gateway.formats import json
 from gateway.validate import load
 
+DATA = Path(os.environ.get("GATEWAY_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 EXAMPLES = DATA / "r4_examples.ndjson.gz"
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_file(), reason="the R4 examples are not here (GATEWAY_TEST_DATA)")

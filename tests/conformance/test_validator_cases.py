@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DATA
 
 from gateway.formats import json
 from gateway.validate import Policy, Rulebook, load
 
+DATA = Path(os.environ.get("GATEWAY_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 CASES = DATA / "validator_cases.ndjson"
 BASELINE = json.read((Path(__file__).parent / "validator_baseline.json").read_bytes())
 
