@@ -1,6 +1,6 @@
 """Accepted per second at the door: real sockets, the real ledger with full synchronisation, nothing behind it.
 
-    python bench/receive.py [--seconds 5] [--connections 16] [--workdir DIR]
+    python bench/receive.py [--seconds 5] [--connections 16] [--workdir DIR] [--uvloop]
 
 The load comes from a process of its own, one message outstanding per connection. "one commit" is `answer_within = 0`
 (and HL7 enhanced mode): the first answer is kept in the commit of the submission. "two commits" is what a sender sees
@@ -19,6 +19,8 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+import uvloop
 
 from gateway import store as stores
 from gateway.clock import SystemClock
@@ -147,13 +149,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--workdir", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--uvloop", action="store_true", help="run the door on uvloop")
     parser.add_argument("--load", nargs=4, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.load:
         kind, port, connections, seconds = asked.load
         print(json.dumps(asyncio.run(load(kind, int(port), int(connections), float(seconds)))))
     else:
-        asyncio.run(table(asked.connections, asked.seconds, asked.workdir))
+        factory = uvloop.new_event_loop if asked.uvloop else asyncio.new_event_loop
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(table(asked.connections, asked.seconds, asked.workdir))
 
 
 if __name__ == "__main__":

@@ -123,8 +123,7 @@ def _owed(
     now, id = clock.now(), f"{submission.id}-{event}-{secrets.token_hex(4)}"
     if callback.mllp_host and header is not None:
         media_type, code = hl7.MEDIA_TYPE, hl7.original(findings, event in ("refused", "rejected"))
-        own, language = hl7.control_id(), submission.language
-        body = hl7v2.acknowledge(header, code, own, findings, at=now, language=language)
+        body = hl7.acknowledge(header, code, findings, now, submission.language)
     else:
         media_type, body = answers.PLAIN, _event(id, submission, event, findings, now, about)
     return Answer(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final, Literal
 
 from gateway import errors
 from gateway.errors import Unreadable
 from gateway.formats import hl7v2
-from gateway.message import Finding
+from gateway.message import Finding, Language
 from gateway.receive.ids import random_hex
 
 MEDIA_TYPE: Final = "application/hl7-v2"
@@ -16,6 +17,8 @@ Code = Literal["AA", "AE", "AR", "CA", "CE", "CR"]
 
 _HEADER_ERRORS: Final = frozenset({"200", "201", "202", "203"})
 """Table 0357: type, event, processing id, version."""
+_NOT_REPEATED: Final = bytes(n for n in range(32) if n not in (0x09, 0x0D, 0x1B))
+"""Everything below space but TAB, CR and ESC (ISO 2022 character sets need it); no encoding we write uses the rest."""
 _STRANGERS: Final = frozenset({"GW-RECEIVE-005", "GW-RECEIVE-015", "GW-RECEIVE-016"})
 
 
@@ -51,6 +54,18 @@ def _is_header_fault(found: Finding) -> bool:
     number = row.hl7 if row is not None else ""
     in_header = found.place is not None and found.place.path.startswith("MSH")
     return found.code in _STRANGERS or number in _HEADER_ERRORS or (number == "100" and in_header)
+
+
+def acknowledge(
+    to: hl7v2.Header | None, code: Code, found: Sequence[Finding], at: datetime, language: Language
+) -> bytes:
+    """The acknowledgement, unframed, under a new control id of ours.
+
+    It repeats fields of the message as they came. Control characters are left out of them: a block end in MSH-10
+    would end our own block in its middle.
+    """
+    made = hl7v2.acknowledge(to, code, control_id(), found, at=at, language=language)
+    return made.translate(None, _NOT_REPEATED)
 
 
 def control_id() -> str:

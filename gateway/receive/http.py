@@ -26,7 +26,7 @@ from starlette.requests import ClientDisconnect
 from gateway import errors
 from gateway.clock import Clock
 from gateway.errors import Broken, GatewayError, NotAllowed, finding
-from gateway.formats import hl7v2, json
+from gateway.formats import json
 from gateway.message import Finding, Json, Language, SubmissionStatus
 from gateway.ports import Store
 from gateway.receive import answers, hl7
@@ -127,9 +127,8 @@ class Renderer:
         return Rendered(MESSAGE, reply.to_bytes())
 
     def _acknowledgement(self, verdict: Verdict) -> bytes:
-        found = verdict.findings
-        code, id = hl7.original(found, verdict.fate == "refused"), hl7.control_id()
-        return hl7v2.acknowledge(verdict.header, code, id, found, at=self._clock.now(), language=self._language)
+        code = hl7.original(verdict.findings, verdict.fate == "refused")
+        return hl7.acknowledge(verdict.header, code, verdict.findings, self._clock.now(), self._language)
 
     def _summary(self, verdict: Verdict) -> Json:
         if verdict.status is not None:

@@ -79,8 +79,8 @@ class Renderer:
     def say(self, findings: Sequence[Finding], refused: bool) -> bytes:
         """The acknowledgement with these findings. That all is well is said by the code alone, not by an ERR."""
         shown = [each for each in findings if each.severity != "information"]
-        code, at = self._mode.code(findings, refused), self._clock.now()
-        return hl7v2.acknowledge(self._to, code, hl7.control_id(), shown, at=at, language=self._language)
+        code = self._mode.code(findings, refused)
+        return hl7.acknowledge(self._to, code, shown, self._clock.now(), self._language)
 
 
 class MllpServer:
