@@ -2,7 +2,7 @@
 
 mappings/<programme>/programme.toml     intake names the files
 mappings/<programme>/*.yaml             mappings (and checks.yaml, which is not ours)
-mappings/<programme>/tables/*.csv       code tables and fact tables
+mappings/<programme>/tables/*           code tables and fact tables: CSV, or ConceptMaps as JSON
 mappings/<programme>/out/*.yaml         documents into national messages
 mappings/<shared>/                      a folder without programme.toml: fragments and tables for all
 """
@@ -37,13 +37,14 @@ _SHOWN: Final = 20
 
 
 class FormatNotation(msgspec.Struct, frozen=True):
-    """The paths of one format of `gateway.formats`."""
+    """The paths of one format of `gateway.formats`; `namespaces` are the prefixes of XML paths."""
 
     name: str
+    namespaces: Mapping[str, str] = {}
 
     def compile(self, path: str) -> Any:
         """The compiled path, or `Misconfigured`."""
-        return paths.compile(self.name, path)
+        return paths.compile(self.name, path, self.namespaces)
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -95,13 +96,13 @@ def shelf(home: Path, names: Sequence[str], troubles: list[Trouble]) -> Shelf:
     shared = _shared(home)
     for folder in (*shared, *(home / name for name in names)):
         own = tables.setdefault(folder.name, {})
-        for path in sorted([*folder.glob("*.yaml"), *folder.glob("out/*.yaml"), *folder.glob("tables/*.csv")]):
+        for path in sorted([*folder.glob("*.yaml"), *folder.glob("out/*.yaml"), *folder.glob("tables/*.*")]):
             body = path.read_bytes()
             digest.update(str(path.relative_to(home)).encode() + b"\0" + hashlib.sha256(body).digest())
             if path.name in _NOT_OURS:
                 continue
             try:
-                if path.suffix == ".csv":
+                if path.parent.name == "tables":
                     own[path.stem] = read_table(path)
                 else:
                     nodes[short(path, home)] = tree(body, str(path.relative_to(home)))
@@ -181,6 +182,10 @@ class Loader:
             if node is None:
                 return CompiledMapping(name, notation.name, (), "")
             variables: dict[str, Any] = {}
+            prefixes = node.fields.get("namespaces")
+            if prefixes is not None:
+                found = {prefix: str(child.value) for prefix, child in prefixes.fields.items()}
+                notation = FormatNotation(notation.name, found)
             reader = self._reader(notation, variables)
             known = FileCompiler(name, node, reader, variables, self.troubles).compile()
             self._compiled[name, notation.name] = known

@@ -26,7 +26,9 @@ from gateway.map.run import Read, Run
 from gateway.map.template import Make, Templates
 from gateway.message import CaseRef, Context, ItemResult, Json, Loss, Place
 
-TOP: Final = frozenset({"title", "let", "subject", "case", "parts", "ignore", "require", "resources", "fragments"})
+TOP: Final = frozenset(
+    {"title", "namespaces", "let", "subject", "case", "parts", "ignore", "require", "resources", "fragments"}
+)
 _RESOURCE: Final = frozenset({"resourceType", "key", "when", "each", "elsewhere"})
 
 

@@ -1,4 +1,4 @@
-"""Code tables and fact tables: CSV files beside the mappings, read once at start.
+"""Code tables and fact tables: CSV files or ConceptMaps beside the mappings, read once at start.
 
 A **code table** has the columns `source, system, code, display, valid_from, valid_to`; one source code may stand
 several times with different days. A **fact table** has key columns, marked by `*` before the name, and value
@@ -13,10 +13,12 @@ import difflib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from gateway.errors import GatewayError
+from gateway.formats import json
 from gateway.formats.text import fold
 
 _CODE_COLUMNS = {"source", "system", "code", "display", "valid_from", "valid_to"}
@@ -48,9 +50,11 @@ class CodeTable:
     def __init__(self, name: str, rows: Sequence[Row]) -> None:
         self.name = name
         self._rows: dict[str, list[Row]] = {}
+        self._exact: dict[str, list[Row]] = {}
         self._targets: dict[str, Row] = {}
         for row in rows:
             self._rows.setdefault(fold(row.source), []).append(row)
+            self._exact.setdefault(row.source, []).append(row)
             self._targets.setdefault(row.code, row)
         # of several sources with one target the first is the usual one: the target tells it, and no other
         self._usual: dict[tuple[str, str], str] = {}
@@ -61,7 +65,7 @@ class CodeTable:
         """The row that holds on that day. The sender's overlay names a target code of this table."""
         if overlay is not None and source in overlay:
             return self._targets.get(overlay[source])
-        rows = self._rows.get(source) or self._rows.get(fold(source)) or ()
+        rows = self._exact.get(source) or self._rows.get(fold(source)) or ()
         for row in rows:
             if row.on(day):
                 return row
@@ -107,7 +111,32 @@ class BadTable(Exception):
 
 
 def read(path: Path) -> CodeTable | FactTable:
-    """The table of a file, or `BadTable`."""
+    """The table of a file (CSV, or a FHIR R4 ConceptMap as JSON), or `BadTable`."""
+    return _concept_map(path) if path.suffix == ".json" else _csv(path)
+
+
+_NO_TARGET: Final = frozenset({"unmatched", "disjoint"})
+
+
+def _concept_map(path: Path) -> CodeTable:
+    """Codes of one source system (or of none); targets that are no translation are left out."""
+    try:
+        found = json.read(path.read_bytes())
+        rows = [
+            Row(element["code"], group.get("target", ""), target["code"], target.get("display", ""))
+            for group in found["group"]
+            for element in group["element"]
+            for target in element.get("target", ())
+            if target.get("equivalence") not in _NO_TARGET and "code" in target
+        ]
+    except (OSError, GatewayError) as error:
+        raise BadTable(f"{path.name}: {error}") from None
+    except (KeyError, TypeError, AttributeError, msgspec.ValidationError):
+        raise BadTable(f"{path.name}: not a ConceptMap with groups, elements and targets") from None
+    return CodeTable(path.stem, rows)
+
+
+def _csv(path: Path) -> CodeTable | FactTable:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

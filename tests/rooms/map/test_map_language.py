@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 import pytest
-from maplab import HOME, MAPPINGS, Little, one
+from maplab import HOME, MAPPINGS, NOW, Little, one, submission
 
 from gateway.errors import Misconfigured
-from gateway.formats import json
+from gateway.formats import json, media
 from gateway.map.functions import names
-from gateway.message import RegistryEntry
+from gateway.message import Context, RegistryEntry
 
 FRAME = """
 title: t
@@ -312,3 +312,66 @@ def test_the_schema_takes_every_mapping_and_refuses_nonsense() -> None:
             assert not list(checker.iter_errors(yaml.load(path).value)), path
     assert list(checker.iter_errors({"title": "t", "resource": {}}))
     assert list(checker.iter_errors({"title": "t", "subject": "p", "resources": {"p": {"key": ["a"]}}}))
+
+
+def test_a_concept_map_is_a_code_table(little: Little) -> None:
+    """A FHIR R4 ConceptMap translates like a CSV; what it calls unmatched is not translated."""
+    concept_map = {
+        "resourceType": "ConceptMap",
+        "group": [
+            {
+                "source": "urn:a",
+                "target": "urn:b",
+                "element": [
+                    {"code": "1", "target": [{"code": "one", "equivalence": "equal"}]},
+                    {"code": "2", "target": [{"equivalence": "unmatched"}]},
+                ],
+            }
+        ],
+    }
+    text = "title: t\nsubject: p\nresources:\n  p: {resourceType: Patient, key: [id], x: a | coding numbers}\n"
+    engine = little(text, **{"tables/numbers.json": json.write(concept_map).decode()})
+    assert one(engine, b'{"id": "1", "a": "1"}').resources[0]["x"] == {"system": "urn:b", "code": "one"}
+    assert one(engine, b'{"id": "1", "a": "2"}').refused
+
+
+def test_xml_with_namespaces(little: Little) -> None:
+    """Paths of XML are XPaths; the mapping declares its prefixes."""
+    text = """
+title: t
+namespaces: {b: "urn:bill"}
+subject: p
+resources:
+  p:
+    resourceType: Patient
+    key: [/b:Bill/b:Person/@id]
+    name:
+      - each: /b:Bill/b:Person/b:Name
+        text: .
+        use: "@kind"
+"""
+    engine = little(text, format="xml")
+    person = b'<x:Person id="7"><x:Name kind="old">Test</x:Name><x:Other>o</x:Other></x:Person>'
+    body = b'<x:Bill xmlns:x="urn:bill">' + person + b"</x:Bill>"
+    result = one(engine, body, ".xml")
+    assert result.resources[0]["name"] == [{"text": "Test", "use": "old"}]
+    assert [x.value for x in result.loss] == ["7", "o"]
+
+
+def test_a_fhir_bundle_as_input(little: Little) -> None:
+    """What already is FHIR is mapped like any JSON: profiled anew, references rewired by keyed ids."""
+    text = """
+title: t
+subject: p
+resources:
+  p: {resourceType: Patient, key: ["entry[0].resource.id"], gender: "entry[0].resource.gender"}
+"""
+    engine = little(text, format="fhir")
+    bundle = {
+        "resourceType": "Bundle",
+        "entry": [{"resource": {"resourceType": "Patient", "id": "x", "gender": "male"}}],
+    }
+    given = Context(digest="c", now=NOW, sender="s", programme="little", id_key=b"k")
+    (result,) = engine.take_apart(submission("little", json.write(bundle), media.FHIR_JSON), given)
+    assert result.resources[0]["gender"] == "male"
+    assert result.resources[0]["id"] != "x"
