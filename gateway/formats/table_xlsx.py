@@ -31,18 +31,26 @@ MAX_ENTRIES: Final = 2_000
 MAX_RATIO: Final = 200
 MAX_ROWS: Final = 200_000
 MAX_COLUMNS: Final = 1_000
+MAX_AREA: Final = 8_000_000
 MAX_FORMULA: Final = 4_000
 MAX_FAULTS: Final = 10_000
 
 # Every class stops at the next tag, so that no sheet makes a search longer than the sheet.
 _CELL: Final = rb"<(?:\w+:)?c\b([^<>]*[^<>/])>"
-_ERROR: Final = re.compile(rb'<(?:\w+:)?c\b([^<>]*\bt="e"[^<>]*)(?<!/)>')
+_ERROR: Final = re.compile(rb"<(?:\w+:)?c\b([^<>]*\bt\s*=\s*[\"']e[\"'][^<>]*)(?<!/)>")
+_HAS_ERROR: Final = re.compile(rb"\bt\s*=\s*[\"']e[\"']")
+_HAS_FORMULA: Final = re.compile(rb"<(?:\w+:)?f\b")
 _VALUE: Final = re.compile(rb"<(?:\w+:)?v>([^<]{0,40})")
 _NO_VALUE: Final = rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?"
 _FORMULA: Final = re.compile(
     _CELL + rb"\s*<(?:\w+:)?f\b[^<>]*(?:/>|>[^<]*</(?:\w+:)?f>)\s*" + _NO_VALUE + rb"\s*</(?:\w+:)?c>"
 )
-_REFERENCE: Final = re.compile(rb'\br="([A-Z]{1,3})([0-9]{1,7})"')
+_REFERENCE: Final = re.compile(rb"\br\s*=\s*[\"']([A-Za-z]{1,3})([0-9]{1,7})[\"']")
+
+_ROWS: Final = re.compile(rb"\br\s*=\s*[\"']\$?[A-Za-z]*\$?([0-9]+)")
+_COLUMNS: Final = re.compile(rb"\br\s*=\s*[\"']\$?([A-Za-z]+)")
+_ROW_TAG: Final = re.compile(rb"<(?:\w+:)?row\b")
+_CELL_TAG: Final = re.compile(rb"<(?:\w+:)?c\b")
 
 _BROKEN: Final = (
     zipfile.BadZipFile, zlib.error, struct.error, LookupError, EOFError, NotImplementedError, RuntimeError, OSError,
@@ -84,7 +92,12 @@ def _inspected(body: bytes) -> dict[str, Faults]:
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as package:
             _bounded(package, len(body))
-            return {name: _faults(package.read(part)) for name, part in _parts(package).items()}
+            found = {}
+            for name, part in _parts(package).items():
+                sheet = package.read(part)
+                _bounded_area(sheet)
+                found[name] = _faults(sheet)
+            return found
     except _BROKEN as error:
         raise Unreadable("GW-CORE-003", format="XLSX", detail=type(error).__name__) from None
 
@@ -102,6 +115,25 @@ def _bounded(package: zipfile.ZipFile, packed: int) -> None:
                 total += len(chunk)
                 if total > MAX_UNPACKED or (total > 1 << 24 and total > packed * MAX_RATIO):
                     raise TooLarge("GW-CORE-004", what="unpacked bytes", actual="more", limit=str(MAX_UNPACKED))
+
+
+def _bounded_area(sheet: bytes) -> None:
+    """Refuse a sheet whose outermost cells span too much: the reader underneath allocates every cell between them."""
+    numbers, letters = set(_ROWS.findall(sheet)), set(_COLUMNS.findall(sheet))
+    rows = max((int(n) if len(n) < 9 else MAX_AREA for n in numbers), default=1)
+    columns = max((_column(name) for name in letters), default=1)
+    per_row = [len(_CELL_TAG.findall(part)) for part in _ROW_TAG.split(sheet)]
+    area = max(rows, len(per_row)) * max(columns, *per_row)
+    if rows > 1 << 20 or columns > 1 << 14 or area > MAX_AREA:
+        raise TooLarge("GW-CORE-004", what="cells", actual=str(area), limit=str(MAX_AREA))
+
+
+def _column(name: bytes) -> int:
+    """A is 1, XFD is 16384; longer names are beyond every sheet."""
+    total = 0
+    for letter in name.upper()[:4]:
+        total = total * 26 + letter - 64
+    return total
 
 
 _MAIN: Final = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
@@ -131,13 +163,13 @@ def _parts(package: zipfile.ZipFile) -> Mapping[str, str]:
 
 def _faults(sheet: bytes) -> Faults:
     found: Faults = {}
-    for each in _ERROR.finditer(sheet):
+    for each in _ERROR.finditer(sheet) if _HAS_ERROR.search(sheet) else ():
         where, value = _reference(each[1]), _VALUE.search(sheet, each.end(), each.end() + MAX_FORMULA)
         if len(found) >= MAX_FAULTS:
             raise TooLarge("GW-CORE-004", what="error cells", actual="more", limit=str(MAX_FAULTS))
         if where:
             found[where] = value[1].decode("utf-8", "replace") if value else "?"
-    for each in _FORMULA.finditer(sheet):
+    for each in _FORMULA.finditer(sheet) if _HAS_FORMULA.search(sheet) else ():
         where = _reference(each[1])
         if where:
             found.setdefault(where, "formula")
@@ -148,10 +180,7 @@ def _reference(attributes: bytes) -> tuple[int, int] | None:
     found = _REFERENCE.search(attributes)
     if found is None:
         return None
-    column = 0
-    for letter in found[1]:
-        column = column * 26 + letter - 64
-    return int(found[2]), column - 1
+    return int(found[2]), _column(found[1]) - 1
 
 
 # --- rows ----------------------------------------

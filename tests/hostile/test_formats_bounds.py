@@ -123,3 +123,24 @@ def test_noise_is_read_or_refused() -> None:
             body = b"MSH|^~\\&|" + body
         _within(lambda body=body: hl7v2.acknowledge(hl7v2.read(body), "AE", "1"))  # type: ignore[misc]
         _within(lambda body=body: list(table_csv.read(body).rows()))  # type: ignore[misc]
+
+
+_SPACE = b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+
+
+@pytest.mark.parametrize(
+    "sheet",
+    [
+        _SPACE + b'<row r="1"><c r="A1"><v>1</v></c><c r="XFD1048576"><v>1</v></c></row></sheetData></worksheet>',
+        _SPACE
+        + b'<row r="1"><c r="A1"><v>1</v></c><c r="A199999999999999999999"><v>1</v></c></row></sheetData></worksheet>',
+        _SPACE + b"<row r='1'><c r='A1'><v>1</v></c><c r = 'ZZZZZ9'><v>1</v></c></row></sheetData></worksheet>",
+        _SPACE + b"<row>" + b"<c><v>1</v></c>" * 16_000 + b"</row>" + b"<row><c><v>1</v></c></row>" * 60_000,
+    ],
+    ids=["far corners", "overflowing row", "overflowing column", "no references"],
+)
+def test_cells_far_apart_allocate_nothing(sheet: bytes) -> None:
+    """The reader underneath allocates every cell between the outermost ones, and aborts the process if it cannot."""
+    with pytest.raises(Refused) as refusal:
+        table_xlsx.read(_workbook(sheet))
+    assert refusal.value.code == "GW-CORE-004"
