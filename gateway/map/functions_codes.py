@@ -106,6 +106,15 @@ def _lookup(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
     return step
 
 
+@function("normal", least=1, shape="SCHEME")
+def _normal(_: Workshop, arguments: Sequence[Argument]) -> Step:
+    scheme = word(arguments[0])
+    if scheme not in identifiers.NORMALISE:
+        raise BadUse(f"{scheme!r} is not an identifier scheme; known are {', '.join(sorted(identifiers.NORMALISE))}")
+    normalise = identifiers.NORMALISE[scheme]
+    return lambda _, got: normalise(said(got))
+
+
 @function("identifier", least=1, shape="SCHEME")
 def _identifier(_: Workshop, arguments: Sequence[Argument]) -> Step:
     scheme = word(arguments[0])

@@ -128,6 +128,19 @@ def test_one_bad_message_of_a_batch_is_refused_alone(apply: Apply) -> None:
     assert results[1].label == "message 2"
 
 
+def test_a_credit_is_not_billed_as_a_charge(apply: Apply) -> None:
+    """FT1-6 other than CG would change the total silently: it is refused by its field."""
+    body = (SAMPLES / "dft-p03.hl7").read_bytes()
+    assert ("GW-MAP-003", "FT1[2]-6") in errors(apply("sepas", b"|CD|".join(body.rsplit(b"|CG|", 2)[:2]) + b"|CG|x"))
+
+
+def test_zeros_that_a_spreadsheet_took_do_not_make_another_patient(apply: Apply) -> None:
+    """Eight digits of a national code are the same patient as ten."""
+    (whole,), (short,) = apply("sepas", A03), apply("sepas", A03.replace(b"0012345679", b"12345679"))
+    assert whole.subject == short.subject
+    assert not short.refused
+
+
 def test_the_wrong_content_type_says_what_is_taken(apply: Apply) -> None:
     """A table for a programme that takes none is refused by name."""
     assert errors(apply("sepas", b"a;b\n1;2\n", ".csv")) == [("GW-MAP-018", None)]

@@ -86,6 +86,7 @@ CASES: list[tuple[str, dict[str, Any], Any]] = [
     ("a | deadline 10d", {"a": "2026-01-05T08:15:00+03:30"}, "2026-01-15T23:59:59+03:30"),
     ("a | deadline 72h", {"a": "2026-01-05T08:15:00+03:30"}, "2026-01-08T08:15:00+03:30"),
     ("a | identifier national-code", {"a": "۰۰۱۲۳۴۵۶۷۹"}, "0012345679"),
+    ("a | normal national-code", {"a": "12345678"}, "0012345678"),
     ("a | code t", {"a": "M"}, "male"),
     ("a | coding t", {"a": "M"}, {"system": "urn:s", "code": "male", "display": "Male"}),
     ("a | concept t", {"a": "M"}, {"coding": [{"system": "urn:s", "code": "male", "display": "Male"}]}),
