@@ -66,7 +66,9 @@ def to_long(value: Any) -> int | None:
 def to_decimal(value: Any) -> Decimal | None:
     """A number, or None."""
     match value:
-        case bool() | int() | Decimal():
+        case bool():
+            return Decimal("1.0") if value else Decimal("0.0")
+        case int() | Decimal():
             return Decimal(value)
         case str() if _NUMBER.fullmatch(value):
             return Decimal(value)
@@ -82,8 +84,7 @@ def to_date(value: Any) -> Temporal | None:
         case Temporal(kind="DateTime"):
             return Temporal("Date", value.parts[:3])
         case str():
-            found = datetimes.parse(value, "DateTime")
-            return Temporal("Date", found.parts[:3]) if found is not None else None
+            return datetimes.parse(value, "Date")
         case _:
             return None
 
