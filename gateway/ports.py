@@ -139,6 +139,14 @@ class Store(Protocol):
         """Resource versions with a greater feed number, in feed order; one feed number is never torn apart."""
         ...
 
+    async def forget(self, programme: str, before: datetime, limit: int = 200) -> int:
+        """Retention: drop the bytes of submissions that ended before that time; how many. Repeat until 0."""
+        ...
+
+    async def tidy(self, pages: int = 1000) -> int:
+        """Give disk space back after `forget`, a little at a time; how many pages are still free."""
+        ...
+
     async def feed(self) -> int:
         """The last feed number given."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -31,7 +32,7 @@ from gateway.message import (
     Submission,
     SubmissionStatus,
 )
-from gateway.store import ask_delivery, ask_intake, ask_kept, engine, memory, recovery
+from gateway.store import ask_delivery, ask_intake, ask_kept, engine, memory, recovery, retention
 from gateway.store.apply import apply
 from gateway.store.migrations import migrate
 from gateway.store.owner import Owner
@@ -88,11 +89,14 @@ class Ledger:
 
     def _prepare(self) -> None:
         try:
-            self._data.mkdir(parents=True, exist_ok=True)
+            self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._embedded:  # readable by its owner alone; log and index take over the mode
+                os.close(os.open(str(self._url.database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise Misconfigured("GW-STORE-002", detail=f"{self._data}: {error.strerror}") from None
         if self._embedded:
             self._owner.take()
+            self._payloads.remove_parts()
         try:
             with self._writing.begin() as connection:
                 if not self._embedded:
@@ -133,6 +137,22 @@ class Ledger:
             self._forgot = now
             await self._writer.submit(lambda group: memory.forget(group, now))
         return await self._writer.submit(lambda group: memory.remember(group, kind, value, expires, now))
+
+    async def forget(self, programme: str, before: datetime, limit: int = 200) -> int:
+        """Retention: drop the received and sent bytes of at most `limit` submissions that ended before that time.
+
+        Only where everything that came of them has ended too. Digests, findings, journal, items, documents with
+        their evidence, resources and audit stay. Returns how many; call again until 0, then `tidy`.
+        """
+        return await self._writer.submit(lambda group: retention.forget(group, programme, before, limit))
+
+    async def tidy(self, pages: int = 1000) -> int:
+        """Remove files that no row names and give so many free pages back (SQLite); returns what is still free."""
+        digests = await asyncio.to_thread(lambda: list(self._payloads.files()))
+        for start in range(0, len(digests), 100):
+            part = digests[start : start + 100]
+            await self._writer.submit(lambda group, part=part: retention.sweep(group, part))  # type: ignore[misc]
+        return await self._writer.submit(lambda group: retention.shrink(group, pages))
 
     # --- reading ----------------------------------------
 

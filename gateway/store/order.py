@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Integer, Select, Table, and_, bindparam, l
 from gateway.store import schema
 from gateway.store.statements import Hand
 
+ZERO: Final[ColumnElement[int]] = literal_column("0")
 ONE: Final[ColumnElement[int]] = literal_column("1")
 """Written out, not bound: SQLite uses a partial index only where its condition stands in the statement."""
 

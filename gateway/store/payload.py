@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -76,7 +77,8 @@ class Payloads:
             return
         path = self.path(sha256(body))
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.parent.mkdir(mode=0o700, exist_ok=True)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             self._write(path, body)
             _sync_folder(path.parent)
             _sync_folder(path.parent.parent)
@@ -86,9 +88,9 @@ class Payloads:
     @staticmethod
     def _write(path: Path, body: bytes) -> None:
         """A file of the name is never half written: it is made aside and renamed."""
-        aside = path.with_name(f"{path.name}.{os.getpid()}.{id(body):x}.part")
+        aside = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
         try:
-            with aside.open("xb") as file:
+            with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
                 file.write(body)
                 file.flush()
                 os.fsync(file.fileno())
@@ -104,6 +106,8 @@ class Payloads:
         if digest is not None and digest != true:
             raise Broken("GW-STORE-006", what=name)
         kept = "file" if self.in_file(len(body)) else "row"
+        if kept == "file" and not self.path(true).exists():  # swept between `spill` and now
+            self.keep(body)
         return {
             name: body if kept == "row" else None,
             f"{name}_digest": true,
@@ -112,14 +116,36 @@ class Payloads:
         }
 
     def read(self, row: Mapping[str, Any], name: str, owner: str) -> bytes | None:
-        """The bytes of a row, verified. `Broken` GW-STORE-003 names the owner when they are not what was written."""
+        """The bytes of a row, verified; empty after retention took them.
+
+        `Broken` GW-STORE-003 names the owner when they are not what was written.
+        """
         kept = row[f"{name}_kept"]
         if kept is None:
             return None
+        if kept == "gone":
+            return b""
         body = row[name] if kept == "row" else self._file(row[f"{name}_digest"], owner)
         if not isinstance(body, bytes) or sha256(body) != row[f"{name}_digest"]:
             raise Broken("GW-STORE-003", reference=owner)
         return body
+
+    def files(self) -> Iterator[str]:
+        """The digests of every file."""
+        if self._folder is not None:
+            for path in self._folder.glob("??/*"):
+                if len(path.name) == 62:
+                    yield path.parent.name + path.name
+
+    def remove_parts(self) -> None:
+        """Remove what an owner that died had half written."""
+        if self._folder is not None:
+            for path in self._folder.glob("??/*.part"):
+                path.unlink(missing_ok=True)
+
+    def remove(self, digest: str) -> None:
+        """Remove a file that no row names."""
+        self.path(digest).unlink(missing_ok=True)
 
     def _file(self, digest: str, owner: str) -> bytes:
         try:

@@ -73,7 +73,6 @@ def item_row(value: ItemRecord, payloads: Payloads) -> Columns:
 def result_columns(value: ItemRecord, payloads: Payloads) -> Columns:
     """The payload columns of an item's result."""
     body = json.write(value.result)
-    payloads.keep(body)
     return payloads.columns("result", body)
 
 

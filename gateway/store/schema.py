@@ -69,7 +69,7 @@ metadata: Final = MetaData()
 
 
 def _payload(name: str) -> tuple[Column[Any], ...]:
-    """Bytes with digest and size; `<name>_kept` is `row` or `file` (data/blobs)."""
+    """Bytes with digest and size; `<name>_kept` is `row`, `file` (data/blobs) or `gone` (by retention)."""
     return (
         Column(name, LargeBinary),
         Column(f"{name}_digest", String(64)),
@@ -87,9 +87,12 @@ def _state() -> tuple[Column[Any], ...]:
     )
 
 
+def _partial(where: str | None) -> dict[str, Any]:
+    return {} if where is None else {"sqlite_where": text(where), "postgresql_where": text(where)}
+
+
 def _index(name: str, *columns: str, where: str | None = None, unique: bool = False) -> Index:
-    options: dict[str, Any] = {} if where is None else {"sqlite_where": text(where), "postgresql_where": text(where)}
-    return Index(name, *columns, unique=unique, **options)
+    return Index(name, *columns, unique=unique, **_partial(where))
 
 
 submissions: Final = Table(
@@ -113,6 +116,7 @@ submissions: Final = Table(
     _index("submissions_received", "feed", where="state = 'received'"),
     _index("submissions_held", "sender", "sequence", where="state = 'received'"),
     _index("submissions_open", "state", "since", where="open = 1"),
+    _index("submissions_ended", "programme", "since", where="open = 0 AND body_kept <> 'gone'"),
 )
 
 cases: Final = Table(
@@ -394,6 +398,17 @@ migrations: Final = Table(
     Column("name", Text, nullable=False),
     Column("at", Instant, nullable=False),
 )
+
+PAYLOADS: Final[tuple[tuple[Table, str], ...]] = tuple(
+    (table, name.removesuffix("_kept"))
+    for table in metadata.sorted_tables
+    for name in table.c.keys()  # noqa: SIM118
+    if name.endswith("_kept")
+)
+"""Every column of bytes."""
+
+for _table, _name in PAYLOADS:  # who still needs a file: asked before it is removed
+    Index(f"{_table.name}_{_name}_file", _table.c[f"{_name}_digest"], **_partial(f"{_name}_kept = 'file'"))
 
 TABLES: Final[dict[Thing, Table]] = {
     Thing.SUBMISSION: submissions,

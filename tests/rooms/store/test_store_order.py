@@ -272,7 +272,7 @@ async def test_looking_for_work_costs_the_same_behind_a_long_queue(sqlite: Where
     """The plan reads partial indexes of heads only: no scan of what waits, and none of what is finished."""
     import sqlite3
 
-    from gateway.store import ask_delivery, ask_intake
+    from gateway.store import ask_delivery, ask_intake, retention
 
     async with sqlite.ledger() as ledger:
         await ledger.commit(Step(name="x", at=AT, audit=(event("x/1"),)))
@@ -298,6 +298,7 @@ async def test_looking_for_work_costs_the_same_behind_a_long_queue(sqlite: Where
     ask_intake.received(recording, 10)  # type: ignore[arg-type]
     ask_intake.gatherable(recording, 10)  # type: ignore[arg-type]
     ask_intake.answers_due(recording, NOW, 10)  # type: ignore[arg-type]
+    recording.all(retention._ENDED)
     with sqlite3.connect(sqlite.data / "ledger.db") as raw:
         for text in asked:
             bound = [1] * text.count("?")
@@ -314,6 +315,7 @@ async def test_looking_for_work_costs_the_same_behind_a_long_queue(sqlite: Where
         "items_valid",
         "items_subject",
         "answers_due",
+        "submissions_ended",
     } <= used
     assert not [plan for plan in plans if "TEMP B-TREE" in plan]
     assert not [plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan]
