@@ -78,6 +78,8 @@ class CompiledMapping(msgspec.Struct, frozen=True):
     subject: str
     case_kind: str = ""
     case_key: tuple[Read, ...] = ()
+    case_places: tuple[str, ...] = ()  # where each part of the key is looked for first
+    subject_place: str = ""
     parts: tuple[tuple[str, Test | None], ...] = ()
     ignored: tuple[Ignored, ...] = ()
     required: tuple[Required, ...] = ()
@@ -90,7 +92,7 @@ class CompiledMapping(msgspec.Struct, frozen=True):
         resources = _build(run, planned)
         subject = next((p.id for p in planned if p.template.name == self.subject), None)
         if subject is None:
-            run.problem("GW-MAP-009", source.here, what=self.subject)
+            run.problem("GW-MAP-009", self._wanted(run, self.subject_place), what=self.subject)
         return ItemResult(
             index=0,
             label="",
@@ -125,16 +127,29 @@ class CompiledMapping(msgspec.Struct, frozen=True):
             return None
         key = _key(run, run.root, self.case_key)
         if key is None:
-            run.problem("GW-MAP-014", run.root.here, kind=self.case_kind)
+            missing = (
+                p for p, read in zip(self.case_places, self.case_key, strict=True) if read(run, run.root) is None
+            )
+            run.problem("GW-MAP-014", self._wanted(run, next(missing, "")), kind=self.case_kind)
             return None
         return CaseRef(kind=self.case_kind, id=keyed(run.context.id_key, run.context.sender, self.case_kind, key))
+
+    def _wanted(self, run: Run, path: str) -> Place:
+        """The place that should have had a value, in the sender's own notation as far as it is known."""
+        if not path:
+            return run.root.here
+        if self.notation == "table":
+            path = f"{run.root.here.path} column {path}"
+        elif self.notation == "json" and not path.startswith("$"):
+            path = f"$.{path}"
+        return Place(notation=self.notation, path=path)  # type: ignore[arg-type]
 
     def _check(self, run: Run) -> None:
         for each in self.required:
             if each.when is not None and not each.when(run, run.root):
                 continue
             if each.read(run, run.root) is None:
-                place = Place(notation=self.notation, path=each.path)  # type: ignore[arg-type]
+                place = self._wanted(run, each.path)
                 run.problem("GW-MAP-012" if each.warning else "GW-MAP-011", place, what=each.path)
 
     def _loss(self, run: Run) -> tuple[Loss, ...]:
@@ -195,6 +210,7 @@ class FileCompiler:
         self.name, self.node, self.reader, self.troubles = name, node, reader, troubles
         self.variables = variables
         self.templates = Templates(reader, troubles)
+        self._named: dict[str, Node] = {}
 
     def _trouble(self, spot: Spot, message: str) -> None:
         self.troubles.append(Trouble(spot, message))
@@ -219,6 +235,8 @@ class FileCompiler:
             subject=self._subject(top, {r.name for r in resources}),
             case_kind=case_kind,
             case_key=case_key,
+            case_places=tuple(self.origin(n) for n in top["case"].fields["key"].items) if case_key else (),
+            subject_place=self._subject_place(top),
             parts=tuple(self._part(child) for child in (top["parts"].items if "parts" in top else [])),
             ignored=tuple(i for c in (top["ignore"].items if "ignore" in top else []) for i in self._ignored(c)),
             required=tuple(self._required(child) for child in (top["require"].items if "require" in top else [])),
@@ -226,7 +244,8 @@ class FileCompiler:
 
     def let(self, top: Mapping[str, Node]) -> None:
         """The variables; one may use those above it."""
-        for name, child in (top["let"].fields if "let" in top else {}).items():
+        self._named = dict(top["let"].fields) if "let" in top else {}
+        for name, child in self._named.items():
             self.variables[name] = self._variable(child)
 
     def _variable(self, node: Node) -> Read:
@@ -261,6 +280,28 @@ class FileCompiler:
         if node.value not in names:
             self._trouble(node.spot, f"{node.value!r} is not one of the resources")
         return str(node.value)
+
+    def origin(self, node: Node | None) -> str:
+        """The path that an expression looks at first; variables are followed. Empty where there is none."""
+        if node is None:
+            return ""
+        if node.fields:
+            options = node.fields["first"].items if "first" in node.fields else [node]
+            return next((found for o in options for n in ("when", "is") if (found := self.origin(o.fields.get(n)))), "")
+        text = str(node.value)
+        for end in (" | ", " else ", " where ", " and ", " or ", " = ", " in ", "}"):
+            text = text.partition(end)[0]
+        text = text.removeprefix("not ").removeprefix("={").strip()
+        if text.startswith("$") and not text.startswith("$."):
+            name = text[1:]
+            return self.origin(self._named.get(name)) if name != "position" else ""
+        return "" if text.startswith(("=", "->")) else text.removeprefix("/")
+
+    def _subject_place(self, top: Mapping[str, Node]) -> str:
+        resources = top["resources"].fields if "resources" in top else {}
+        resource = resources.get(str(top["subject"].value)) if "subject" in top else None
+        keys = resource.fields["key"].items if resource is not None and "key" in resource.fields else []
+        return next((place for key in keys if (place := self.origin(key))), "")
 
     def _case(self, node: Node | None) -> tuple[str, tuple[Read, ...]]:
         if node is None:

@@ -36,8 +36,8 @@ def errors(results: tuple[ItemResult, ...]) -> list[tuple[str, str | None]]:
     ("what", "body", "code", "place"),
     [
         ("wrong check digit", A03.replace(b"0012345679", b"0012345678"), "GW-FMT-101", "PID-3.1"),
-        ("no identifier at all", A03.replace(b"0012345679^^^^NI~", b""), "GW-MAP-009", "MSH"),
-        ("no visit number", A03.replace(b"V-5001", b""), "GW-MAP-014", "MSH"),
+        ("no identifier at all", A03.replace(b"0012345679^^^^NI~", b""), "GW-MAP-009", "PID-3"),
+        ("no visit number", A03.replace(b"V-5001", b""), "GW-MAP-014", "PV1-19.1"),
         ("discharge without its time", A03.replace(b"20260110090000|||||HID", b"|||||HID"), "GW-MAP-011", "PV1-45"),
         ("impossible date", A03.replace(b"20260105081500", b"20260231081500"), "GW-FMT-090", "PV1-44"),
         ("unmapped discharge code", A03.replace("1^بهبودی".encode(), b"77^x"), "GW-MAP-003", "PV1-36.1"),
