@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Rule = Callable[[Any, Path, Run], None]
 MAX_SET: Final = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet"
 BOUND: Final = frozenset({"code", "Coding", "CodeableConcept", "Quantity", "string", "uri", "url", "canonical"})
+_PUBLISHED_ON: Final = "http://terminology.hl7.org/"
+_UNITS: Final = "http://unitsofmeasure.org"
+_CODED: Final = frozenset({"code", "Coding", "CodeableConcept"})
 _QUANTITIES: Final = frozenset({"Quantity", "Age", "Count", "Distance", "Duration", "SimpleQuantity", "MoneyQuantity"})
 
 
@@ -65,6 +68,15 @@ def of_binding(source: Rules, binding: Json, type_code: str) -> list[Rule]:
     if check is None:
         return []
     return [_rule(check, strength, value_set) for strength, value_set in strengths(binding)]
+
+
+def on_choice(source: Rules, binding: Json, type_code: str) -> Json:
+    """What a binding on a choice element asks of one of its types; a set of units is about quantities only."""
+    if type_code in _CODED and source.terminology.systems_of(str(binding.get("valueSet"))) == {_UNITS}:
+        return {}
+    if type_code in _CODED or binding.get("strength") != "required":
+        return binding if type_code in _CODED | _QUANTITIES else {}
+    return binding | {"strength": "extensible"} if type_code in _QUANTITIES else {}
 
 
 def _rule(check: Callable[[str, str, Any, Path, Run], None], strength: str, value_set: str) -> Rule:
@@ -151,7 +163,10 @@ def coding_known(value: Any, path: Path, run: Run) -> None:
     found = held.find(code)
     if found is None:
         if held.complete:
-            run.say("GW-VAL-013", path, args={"value": shown(code), "system": system})
+            # THO goes on publishing versions of its code systems; those of R4 itself are closed.
+            later = system.startswith(_PUBLISHED_ON) and value.get("version") != held.version
+            args = {"value": shown(code), "system": system}
+            run.say("GW-VAL-013", path, severity="warning" if later else None, args=args)
         return
     display, expected = value.get("display"), held.display.get(found)
     if type(display) is str and expected is not None and not _same(display, expected, held.other_displays[found]):

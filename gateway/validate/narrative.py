@@ -149,8 +149,8 @@ def check(value: Any, path: Path, run: Run) -> None:
     if root is None:
         return
     known: set[str] | None = None
-    for node in root.iter(_PREFIX + "a"):
-        target = str(node.get("href") or "")
+    for node in root.iter(_PREFIX + "a", _PREFIX + "img"):
+        target = str(node.get("href") or node.get("src") or "")
         if len(target) < 2 or target[0] != "#":
             continue
         if known is None:

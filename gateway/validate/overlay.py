@@ -157,7 +157,7 @@ def item_checks(source: Rules, spec: Spec, element: Element) -> list[ItemCheck]:
     if "_no" in spec.languages:
         made.append(_no_languages)
     if spec.binding is not None:
-        made.append(_binding(source, spec.binding))
+        made.append(_binding(source, spec.binding, element.choice and len(element.types) > 1))
     if spec.constraints:
         made.append(_constraints(source, spec.constraints))
     if spec.children:
@@ -320,14 +320,16 @@ def _no_languages(item: Item, path: Path, run: Run) -> None:
         run.say("GW-VAL-040", path, args={"detail": "language sections " + shown(", ".join(found))})
 
 
-def _binding(source: Rules, binding: Json) -> ItemCheck:
+def _binding(source: Rules, binding: Json, choice: bool) -> ItemCheck:
+    """A binding. On a choice of types it is meant for the coded ones; a quantity's unit is then only advised."""
     compiled: dict[str, list[bindings.Rule]] = {}
 
     def check(item: Item, path: Path, run: Run) -> None:
         if item.value is None:
             return
         if item.code not in compiled:
-            compiled[item.code] = bindings.of_binding(source, binding, item.code)
+            fitting = bindings.on_choice(source, binding, item.code) if choice else binding
+            compiled[item.code] = bindings.of_binding(source, fitting, item.code)
         for rule in compiled[item.code]:
             rule(item.value, path, run)
 

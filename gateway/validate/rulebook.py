@@ -13,7 +13,7 @@ from gateway.errors import Refused
 from gateway.fhirpath import Environment, FhirPathError
 from gateway.formats import json
 from gateway.message import Context, Finding, ItemResult, Json
-from gateway.validate import narrative, references
+from gateway.validate import datatypes, narrative, references
 from gateway.validate.bindings import answer_coding
 from gateway.validate.checks import Checks
 from gateway.validate.consequences import once
@@ -105,6 +105,10 @@ class Rules:
             run.index = Index.of_bundle(value)
         try:
             self.shape(kind)(value, path, run)
+            sign = datatypes.vital_sign(value) if kind == "Observation" else None
+            vital = self.profile(sign) if sign is not None else None
+            if vital is not None:
+                vital(value, path, run)
             for at, url in _claimed(value):
                 self._claim(url, value, (((path, "meta", -1, "Meta")), "profile", at, "canonical"), path, run)
         finally:

@@ -72,7 +72,19 @@ class TooMany(Exception):
 class Run:
     """The state of one validation. `resource` is the nearest resource, `container` the one that contains it."""
 
-    __slots__ = ("busy", "container", "findings", "index", "policy", "probing", "reasons", "resource", "root", "rules")
+    __slots__ = (
+        "busy",
+        "container",
+        "findings",
+        "ids",
+        "index",
+        "policy",
+        "probing",
+        "reasons",
+        "resource",
+        "root",
+        "rules",
+    )
 
     def __init__(self, rules: Rules, root: Json, policy: Policy) -> None:
         self.rules = rules
@@ -83,6 +95,7 @@ class Run:
         self.index: Index | None = None
         self.findings: list[Finding] = []
         self.busy: set[tuple[int, str]] = set()
+        self.ids: set[tuple[int, str]] = set()  # (resource, element id)
         self.reasons: dict[tuple[str, str], str] = {}  # (location, rule) -> expression of a failed invariant
         self.probing = 0
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.message import Json
-from gateway.validate import bindings, bundles, extensions, invariants, narrative, references
+from gateway.validate import bindings, bundles, datatypes, extensions, invariants, narrative, references
 from gateway.validate.model import Element, Member, TypeRef
 from gateway.validate.primitives import FAULT, Fault
 from gateway.validate.run import MAX_ARRAY, MAX_DEPTH, Path, Run, depth, shown
@@ -231,6 +231,10 @@ def primitive_walk(source: Rules, element: Element, ref: TypeRef) -> tuple[Fault
     allowed = bindings.finite(source, element)
     slow = bindings.primitive_rule(source, element) if allowed is None else None
     extra = invariants.compile_all(source, element.definition, code)
+    if code == "canonical":
+        extra = [datatypes.canonical, *extra]
+    elif element.name == "id" and code != "id":
+        extra = [datatypes.element_id, *extra]
 
     def quick(value: Any) -> str | None:
         return None if type(value) is str and value in listed else "look"
@@ -335,7 +339,9 @@ def companion(source: Rules, member: str, about: Member) -> Handler:
 
 NATIVE: Final[dict[str, tuple[Rule, ...]]] = {
     "Extension": (extensions.check,),
-    "Coding": (bindings.coding_known,),
+    "Coding": (datatypes.coding, bindings.coding_known),
+    "Identifier": (datatypes.identifier,),
+    "Attachment": (datatypes.attachment,),
     "Narrative": (narrative.check,),
     "Bundle": (bundles.check,),
 }

@@ -34,6 +34,7 @@ class CodeSystem:
 
     def __init__(self, definition: Json) -> None:
         self.url = definition["url"]
+        self.version = definition.get("version")
         self.complete = definition.get("content") == "complete"
         self.sensitive = definition.get("caseSensitive", True) is not False
         self.display: dict[str, str | None] = {}

@@ -21,6 +21,7 @@ WRONG_AS_PUBLISHED = {
     ("Bundle", "10bb101f-a121-4264-a920-67be9cb82c74"): "an entry's fullUrl names Patient/pat12, its resource is pat2",
     ("Bundle", "lri-example"): "fullUrls name lri-gramstain1 …, the resources are gramstain1 …",
     ("CodeSystem", "v3-ActRelationshipType"): "the generated narrative links to anchors that it does not have",
+    ("Organization", "2.16.840.1.113883.19.5"): "an OID without urn:oid: under the system for URIs",
     ("Observation", "example-genetics-brcapat"): "uses a US Core extension that R4 itself does not define",
 }
 _OUTSIDE_STRINGS = re.compile(rb'("(?:[^"\\]|\\.)*")|\s+', re.DOTALL)

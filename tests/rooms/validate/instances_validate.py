@@ -57,6 +57,13 @@ INSTANCES: dict[str, dict[str, Any]] = {
         "id": "value",
         "text": narrative(),
         "status": "final",
+        "category": [
+            {
+                "coding": [
+                    {"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}
+                ]
+            }
+        ],
         "code": {"coding": [{"system": "http://loinc.org", "code": "29463-7"}], "text": "Weight"},
         "subject": {"reference": "Patient/one"},
         "effectiveDateTime": "2024-01-01",

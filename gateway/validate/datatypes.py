@@ -1,0 +1,89 @@
+"""What the definitions of datatypes say in words only (FHIR R4 2.24), and Observation's vital signs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.message import Json
+from gateway.validate import references
+from gateway.validate.pack import R4
+from gateway.validate.run import Path, Run, shown
+
+_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S")
+_URI_SYSTEM: Final = "urn:ietf:rfc:3986"
+_LOINC: Final = "http://loinc.org"
+
+VITAL_SIGNS: Final[Mapping[str, str]] = {
+    "85353-1": "vitalspanel",
+    "9279-1": "resprate",
+    "8867-4": "heartrate",
+    "2708-6": "oxygensat",
+    "8310-5": "bodytemp",
+    "8302-2": "bodyheight",
+    "9843-4": "headcircum",
+    "29463-7": "bodyweight",
+    "39156-5": "bmi",
+    "85354-9": "bp",
+}
+"""LOINC code -> core profile that an Observation with that code SHALL keep (R4, vital signs profiles)."""
+
+
+def attachment(value: Any, path: Path, run: Run) -> None:
+    """Attachment.size is the number of bytes of the data."""
+    size, data = value.get("size"), value.get("data")
+    if type(size) is not int or size < 0 or type(data) is not str:
+        return
+    packed = "".join(data.split())
+    found = len(packed) // 4 * 3 - (len(packed) - len(packed.rstrip("=")))
+    if size != found:
+        run.say("GW-VAL-066", path, args={"size": str(size), "found": str(found)})
+
+
+def identifier(value: Any, path: Path, run: Run) -> None:
+    """The system is absolute, and urn:ietf:rfc:3986 goes with a value that is a URI."""
+    system, held = value.get("system"), value.get("value")
+    if type(system) is str and system and not any(map(str.isspace, system)) and not _ABSOLUTE.match(system):
+        run.say("GW-VAL-068", path, args={"system": shown(system)})
+    if system == _URI_SYSTEM and type(held) is str and not _ABSOLUTE.match(held):
+        run.say("GW-VAL-067", path, args={"value": shown(held)})
+
+
+def coding(value: Any, path: Path, run: Run) -> None:
+    """The system is absolute and names a code system."""
+    system = value.get("system")
+    if type(system) is not str or not system or any(map(str.isspace, system)):
+        return
+    if not _ABSOLUTE.match(system):
+        run.say("GW-VAL-068", path, args={"system": shown(system)})
+    elif "/ValueSet/" in system and run.rules.pack.find("ValueSet", system) is not None:
+        run.say("GW-VAL-069", path, args={"system": shown(system)})
+
+
+def canonical(value: Any, path: Path, run: Run) -> None:
+    """A canonical that begins with # names a contained resource."""
+    if type(value) is str and len(value) > 1 and value[0] == "#" and references.contained(run, value[1:]) is None:
+        run.say("GW-VAL-018", path, args={"reference": shown(value)})
+
+
+def element_id(value: Any, path: Path, run: Run) -> None:
+    """Element.id is unique within its resource; ElementDefinitions repeat theirs in snapshot and differential."""
+    if type(value) is not str or path[0][3] == "ElementDefinition":
+        return
+    mark = (id(run.resource), value)
+    if mark in run.ids:
+        run.say("GW-VAL-071", path, args={"id": shown(value)})
+    run.ids.add(mark)
+
+
+def vital_sign(observation: Json) -> str | None:
+    """The core profile that the Observation's code asks for."""
+    code = observation.get("code")
+    codings = code.get("coding") if type(code) is dict else None
+    for each in codings if type(codings) is list else ():
+        if type(each) is dict and each.get("system") == _LOINC and type(each.get("code")) is str:
+            name = VITAL_SIGNS.get(each["code"])
+            if name is not None:
+                return R4 + name
+    return None
