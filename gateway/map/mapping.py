@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.formats.source import Source
+from gateway.formats.source import Datum, Source
 from gateway.map.functions import said
 from gateway.map.ids import keyed
 from gateway.map.nodes import Node, Spot, Trouble
 from gateway.map.reading import Reader, Test
-from gateway.map.run import Read, Run
+from gateway.map.run import Read, Run, derived
 from gateway.map.template import Make, Templates
 from gateway.message import CaseRef, Context, ItemResult, Json, Loss, Place
 
@@ -115,8 +115,9 @@ class CompiledMapping(msgspec.Struct, frozen=True):
                 if template.when is None or template.when(run, here):
                     key = _key(run, here, template.key)
                     if key is not None:
-                        id = keyed(run.context.id_key, run.context.sender, template.type, key)
-                        run.made[template.name, here.first, here.size] = f"{template.type}/{id}"
+                        identifier, data = key
+                        id = keyed(run.context.id_key, run.context.sender, template.type, identifier)
+                        run.made[template.name, here.first, here.size] = (f"{template.type}/{id}", data)
                         if not template.elsewhere:
                             planned.append(Planned(template, here, position, id))
                 run.leave()
@@ -132,7 +133,7 @@ class CompiledMapping(msgspec.Struct, frozen=True):
             )
             run.problem("GW-MAP-014", self._wanted(run, next(missing, "")), kind=self.case_kind)
             return None
-        return CaseRef(kind=self.case_kind, id=keyed(run.context.id_key, run.context.sender, self.case_kind, key))
+        return CaseRef(kind=self.case_kind, id=keyed(run.context.id_key, run.context.sender, self.case_kind, key[0]))
 
     def _wanted(self, run: Run, path: str) -> Place:
         """The place that should have had a value, in the sender's own notation as far as it is known."""
@@ -170,14 +171,17 @@ def _lost(datum: Any, reason: str | None) -> Loss:
     return Loss(place=datum.place, fate="unread", value='""' if datum.null else str(datum.value))
 
 
-def _key(run: Run, here: Source, reads: Sequence[Read]) -> list[str] | None:
-    key = []
+def _key(run: Run, here: Source, reads: Sequence[Read]) -> tuple[list[str], tuple[Datum, ...]] | None:
+    """The parts of a business identifier and what they were read from; None where a part is empty."""
+    key: list[str] = []
+    data: tuple[Datum, ...] = ()
     for read in reads:
         got = read(run, here)
         if got is None:
             return None
         key.append(said(got))
-    return key
+        data += got.data
+    return key, data
 
 
 def _build(run: Run, planned: Sequence[Planned]) -> list[Json]:
@@ -185,6 +189,7 @@ def _build(run: Run, planned: Sequence[Planned]) -> list[Json]:
     for each in planned:
         run.enter(each.here, each.position)
         kind, id = each.template.type, each.id
+        run.note(f"{kind}/{id}#id", derived(id, run.made[each.template.name, each.here.first, each.here.size][1]))
         body = each.template.make(run, each.here, f"{kind}/{id}#") or {}
         run.leave()
         reference = f"{kind}/{id}"

@@ -15,7 +15,7 @@ from gateway.errors import GatewayError
 from gateway.formats.source import Datum, Source
 from gateway.map.expression import Alternative, Argument, BadExpression, Call, Clause, Condition, Expression, parse
 from gateway.map.functions import BadUse, Function, Step, Text, names, said
-from gateway.map.run import Got, Problem, Read, Run
+from gateway.map.run import Got, Problem, Read, Run, derived
 from gateway.map.tables import BadTable, CodeTable, FactTable
 from gateway.message import Place
 
@@ -276,7 +276,7 @@ def _reference(name: str) -> Read:
         while True:
             made = run.made.get((name, scope.here.first, scope.here.size))
             if made is not None:
-                return Got({"reference": made})
+                return derived({"reference": made[0]}, made[1])
             if scope.outer is None:
                 return None
             scope = scope.outer

@@ -33,6 +33,13 @@ class Got:
         self.lossy = False
 
 
+def derived(value: Any, data: tuple[Datum, ...]) -> Got:
+    """A value that follows from the data and does not tell them: an id, a reference."""
+    got = Got(value, data, "derived")
+    got.lossy = True
+    return got
+
+
 Read = Callable[["Run", Source], Got | None]
 """A compiled expression: from the run and the place where we stand to a value, or None where there is none."""
 
@@ -74,7 +81,7 @@ class Run:
         self.seen = bytearray(root.size)
         self.notes: list[tuple[str, Got]] = []
         self.findings: list[Finding] = []
-        self.made: dict[tuple[str, int, int], str] = {}
+        self.made: dict[tuple[str, int, int], tuple[str, tuple[Datum, ...]]] = {}
         self.memo: dict[str, Got | None] = {}
         self.scope = Scope(root, 1, None)
 

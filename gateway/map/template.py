@@ -34,6 +34,7 @@ class Made(NamedTuple):
     make: Make
     constant: bool
     spreads: bool = False
+    value: Any = None  # of a scalar constant
 
 
 class Templates:
@@ -184,7 +185,7 @@ def _nothing_read(_: Run, __: Source) -> None:
 
 
 def _constant(value: Any) -> Made:
-    return Made(lambda _, __, ___: value, True)
+    return Made(lambda _, __, ___: value, True, value=value)
 
 
 def _element(read: Read) -> Make:
@@ -220,14 +221,14 @@ def _make_list(parts: Sequence[Made]) -> Make:
 
 def _object(parts: Sequence[tuple[str, Made]], top: bool) -> Make:
     dot = "" if top else "."
-    children = [(name, dot + name, made.make, made.constant or name in QUALIFYING) for name, made in parts]
-    lifeless = top or all(constant for *_, constant in children)
+    children = [(name, dot + name, made.make, made.constant or name in QUALIFYING, made.value) for name, made in parts]
+    lifeless = top or all(constant for *_, constant, _ in children)
 
     def make(run: Run, here: Source, at: str) -> Any:
         out: dict[str, Any] = {}
         live, before = lifeless, len(run.notes)
-        for name, dotted, child, constant in children:
-            value = child(run, here, at + dotted)
+        for name, dotted, child, constant, fixed in children:
+            value = child(run, here, at + dotted) if fixed is None else fixed
             if value is not None:
                 out[name] = value
                 live = live or not constant
