@@ -15,6 +15,9 @@ from typing import Any, Final
 import msgspec
 
 States = frozenset[int]
+_ANY: Final = "ANYHL7SEGMENT"
+"""Where a structure leaves it open which segment comes (master files, chapter 8)."""
+
 _ANYWHERE: Final = frozenset({"DSC", "ADD"})  # continuation, chapter 2 section 2.10.2
 
 
@@ -56,23 +59,24 @@ class Structure:
             for child in children:
                 mine = self._node()
                 self._empty[start].append(mine)
-                self._empty[self._child(child, mine, must=False)].append(end)
+                self._empty[self._child(child, mine, skip=False)].append(end)
                 names.append(_first(child))
             self._skips[start].append((" | ".join(dict.fromkeys(names)), end))
             return end
         for child in children:
-            start = self._child(child, start, must=child[2][0] > 0)
+            start = self._child(child, start)
         return start
 
-    def _child(self, child: Any, start: int, must: bool) -> int:
-        name, reference, (_, most), kind = child
+    def _child(self, child: Any, start: int, skip: bool = True) -> int:
+        """`skip`: whether a lost segment may be skipped here; alternatives of a choice are skipped together."""
+        name, reference, (least, most), kind = child
         inner = self._node()
         self._empty[start].append(inner)
         if kind == "SEG" or reference is None:
             self.segments.add(name)
             end = self._node()
             self._steps[inner].setdefault(name, []).append(end)
-            if must:
+            if least and skip:
                 self._skips[inner].append((name, end))
         else:
             end = self._group(reference, inner)
@@ -80,7 +84,7 @@ class Structure:
             self._empty[end].append(inner)
         after = self._node()
         self._empty[end].append(after)
-        if not must:
+        if not least:
             self._empty[start].append(after)
         return after
 
@@ -100,7 +104,7 @@ class Structure:
         known = self._memo.setdefault(states, {})
         found = known.get(name)
         if found is None:
-            targets = [node for state in states for node in self._steps[state].get(name, ())]
+            targets = [node for state in states for key in (name, _ANY) for node in self._steps[state].get(key, ())]
             found = known[name] = self._closed(targets)
         return found
 
@@ -126,11 +130,11 @@ class Structure:
         """Everything that is wrong with the order of segments. Z-segments may stand anywhere."""
         states, out = self._start, []
         for index, name in enumerate(names):
-            if name[0] == "Z" or name in _ANYWHERE:
-                continue
             after = self._after(states, name)
             if after:
                 states = after
+            elif name[0] == "Z" or name in _ANYWHERE:
+                continue
             elif name not in self.segments:
                 out.append(Trouble("foreign", name, index))
             else:

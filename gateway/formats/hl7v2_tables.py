@@ -7,7 +7,7 @@ checked as time stamps, fields that its data leave undescribed accept anything.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any, Final, NamedTuple
@@ -86,9 +86,13 @@ _WITHDRAWN: Final = Field("", False, -1, "", None, (), True, True, "", None, Tru
 """A number that the version's tables leave out: the field was withdrawn, old senders still fill it."""
 
 
-def _number(raw: Any) -> int:
-    """The number in a table's own name for a field or component: "EVN_2", "CX_4"."""
-    return int(str(raw[0]).rsplit("_", 1)[1])
+def _numbered(parts: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    """Fields or components with the number in the table's own name for them: "EVN_2", "CX_4"; else by position."""
+    if parts and isinstance(parts[0], str):  # a list of one that lost its comma in the data
+        parts = (parts,)
+    for position, part in enumerate(parts, 1):
+        number = str(part[0]).rpartition("_")[2]
+        yield (int(number) if number.isdigit() else position), part
 
 
 class Version:
@@ -109,7 +113,9 @@ class Version:
             reference = self._module.SEGMENTS.get(name)
             made = None
             if reference is not None:
-                known = {_number(raw): self._field(name, _number(raw), raw) for raw in reference[1]}
+                known = {
+                    n: self._field(name, n, raw) for n, raw in _numbered(reference[1] if len(reference) > 1 else ())
+                }
                 made = tuple(known.get(n, _WITHDRAWN) for n in range(1, max(known, default=0) + 1))
             self._segments[name] = made
         return self._segments[name]
@@ -139,7 +145,7 @@ class Version:
 
     def _field(self, segment: str, number: int, raw: Any) -> Field:
         name, reference, (least, most), _ = raw
-        if reference is None:
+        if not reference or len(reference) < 5:
             return Field(name, least > 0, most, "", None, (), True, False, "", None, False)
         primitive = reference[0] == "leaf"
         table = reference[4] or ""
@@ -157,11 +163,11 @@ class Version:
     ) -> Field:
         withdrawn = datatype == "WD" or most == 0
         varies = datatype in ("varies", "-", None, "ANY")
-        if primitive is not None or varies:
+        if primitive is not None or varies or not parts:
             leaf = self._leaf(primitive or "ST", table)
             free = withdrawn or varies or leaf.free
             return Field(name, required, most, datatype or "", leaf, (), free, varies, table, None, withdrawn)
-        known = {_number(part): self._component(part, datatype, _number(part)) for part in parts}
+        known = {n: self._component(part, datatype, n) for n, part in _numbered(parts)}
         anything = Component(False, self._leaf("ST", ""), ())
         components = tuple(known.get(n, anything) for n in range(1, max(known, default=0) + 1))
         codes = self.table(table) if table else None
@@ -170,14 +176,14 @@ class Version:
 
     def _component(self, part: Any, owner: str, number: int) -> Component:
         _, reference, (least, _), _ = part
-        if reference is None:
+        if not reference or len(reference) < 5:
             return Component(False, self._leaf("ST", ""), ())
         if owner == "TS":
             return Component(number == 1, self._leaf("DTM" if number == 1 else "ID", ""), ())
         if reference[0] == "leaf":
             return Component(least > 0, self._leaf(reference[2], reference[4] or ""), ())
         inner = reference[2]
-        known = {_number(sub): self._sub(sub, inner, _number(sub)) for sub in reference[1]}
+        known = {n: self._sub(sub, inner, n) for n, sub in _numbered(reference[1] or ())}
         subs = tuple(known.get(n, self._leaf("ST", "")) for n in range(1, max(known, default=0) + 1))
         return Component(least > 0, None, subs)
 
@@ -185,7 +191,7 @@ class Version:
         reference = part[1]
         if owner == "TS" and number == 1:
             return self._leaf("DTM", "")
-        if reference is None or reference[0] != "leaf":
+        if not reference or reference[0] != "leaf":
             return self._leaf("ST", "")
         return self._leaf(reference[2], reference[4] or "")
 
