@@ -29,7 +29,7 @@ import msgspec
 from gateway import fhirpath
 from gateway.errors import Misconfigured, finding
 from gateway.fhirpath import Environment, FhirPathError
-from gateway.formats import yaml
+from gateway.formats import yaml as yaml_files
 from gateway.message import LANGUAGES, Context, Finding, ItemResult, Json, Severity
 from gateway.validate import references
 from gateway.validate.lineage import place_of
@@ -171,7 +171,7 @@ def load(path: FilePath, rules: Rules) -> Checks:
     """The checks of a file; a missing file is no checks. Every fault is `Misconfigured` with file and line."""
     if not path.is_file():
         return Checks((), "")
-    root = yaml.load(path)
+    root = yaml_files.load(path)
     if root.kind != "list":
         _refuse(root, "a list of checks is expected")
     checks = tuple(_read(node, rules) for node in root)
@@ -183,11 +183,11 @@ def load(path: FilePath, rules: Rules) -> Checks:
     return Checks(checks, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def _refuse(node: yaml.Node, detail: str) -> NoReturn:
+def _refuse(node: yaml_files.Node, detail: str) -> NoReturn:
     raise Misconfigured(detail=f"{node.at}: {detail}")
 
 
-def _read(node: yaml.Node, rules: Rules) -> Check:
+def _read(node: yaml_files.Node, rules: Rules) -> Check:
     if node.kind != "mapping":
         _refuse(node, "a check is a mapping")
     for key, inner in node.items():
@@ -215,26 +215,26 @@ def _read(node: yaml.Node, rules: Rules) -> Check:
     )
 
 
-def _text(node: yaml.Node, key: str) -> str:
+def _text(node: yaml_files.Node, key: str) -> str:
     inner = node.get(key)
     if inner is None or not isinstance(inner.value, str) or not inner.value:
         _refuse(inner or node, f"a check needs {key!r} as text")
     return str(inner.value)
 
 
-def _required(node: yaml.Node, on: str, rules: Rules) -> Compiled:
+def _required(node: yaml_files.Node, on: str, rules: Rules) -> Compiled:
     _text(node, "fhirpath")
     return _expression(node, "fhirpath", on, rules)
 
 
-def _expression(node: yaml.Node, key: str, on: str, rules: Rules) -> Compiled:
+def _expression(node: yaml_files.Node, key: str, on: str, rules: Rules) -> Compiled:
     try:
         return fhirpath.compile(str(node[key].value), rules.types, on)
     except FhirPathError as error:
         _refuse(node[key], f"{error.detail} (at {error.position})")
 
 
-def _four(node: yaml.Node, key: str) -> Mapping[str, str]:
+def _four(node: yaml_files.Node, key: str) -> Mapping[str, str]:
     inner = node.get(key)
     value = inner.value if inner is not None else None
     if not isinstance(value, dict) or any(not isinstance(value.get(language), str) for language in LANGUAGES):

@@ -78,6 +78,8 @@ class Shape:
     def _fill(self) -> dict[str, Handler]:
         source, model = self.source, self.source.model
         handlers: dict[str, Handler] = {}
+        required: list[tuple[tuple[str, ...], Element]] = []
+        choices: list[tuple[frozenset[str], str]] = []
         self.resource = model.is_resource(self.key)
         for name, member in model.members(self.key).items():
             handlers[name] = member_handler(source, self.key, name, member)
@@ -88,11 +90,11 @@ class Shape:
         for element in model.elements(self.key).values():
             names = _json_names(element)
             if element.min > 0:
-                self.required.append((names, element))
+                required.append((names, element))
             if element.choice:
-                self.choices.append((frozenset(names), element.name))
-        self.rules = type_rules(source, self.key)
-        self.handlers = handlers
+                choices.append((frozenset(names), element.name))
+        self.required, self.choices, self.rules = required, choices, type_rules(source, self.key)
+        self.handlers = handlers  # last: from here on other threads use it
         return handlers
 
 
