@@ -347,3 +347,14 @@ def test_every_code_of_the_network_is_in_the_table() -> None:
     used = set(re.findall(r"GW-NET-\d{3}", text))
     assert used
     assert used <= set(codes())
+
+
+async def test_a_yes_to_a_request_that_had_not_left_whole_is_a_maybe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a transport makes of an early answer: who has not read the message cannot have taken it."""
+
+    async def early(self: Outbound, line: Any, request: Any) -> Reply:
+        return Reply(200, {}, b"yes")
+
+    monkeypatch.setattr(Outbound, "_exchange", early)
+    with pytest.raises(MaybeSent, match="GW-NET-005"):
+        await ask(Peer(origin="http://127.0.0.1:1", plaintext=True))
