@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from gateway.errors import finding
 from gateway.formats.hl7v2_conditions import conditions
 from gateway.formats.hl7v2_message import HEADERS, Message, Segment, first_of, subs_of
@@ -167,13 +169,15 @@ class _Check:
         if not code:
             self.add("GW-FMT-026", header, 9, field="message type")
             return
-        structure = self.tables.structure(code, event, declared)
+        structure, borrowed = self.tables.structure(code, event, declared)
         if structure is None:
             self.add("GW-FMT-021", header, 9, type=f"{code}^{event}"[:40], version=self.tables.name)
             return
         segments = [segment for segment in self.message.segments if segment.name not in _ENVELOPE]
         for trouble in structure.check([segment.name for segment in segments]):
             self._TROUBLES[trouble.kind](self, segments, trouble.index, trouble.name, structure.name)
+        if borrowed:  # the declared version does not know the message: its order cannot be wrong, only unusual
+            self.found[:] = [msgspec.structs.replace(each, severity="warning") for each in self.found]
 
     def _missing(self, segments: list[Segment], index: int, name: str, structure: str) -> None:
         before = segments[index].here.path if index < len(segments) else "-"

@@ -120,16 +120,19 @@ class Version:
             self._segments[name] = made
         return self._segments[name]
 
-    def structure(self, code: str, event: str, declared: str) -> Structure | None:
-        """The structure of a message: the declared one, else the one that the event shares; None if unknown."""
+    def structure(self, code: str, event: str, declared: str) -> tuple[Structure | None, bool]:
+        """The structure of a message: the declared one, else the one that the event shares; None if unknown.
+
+        The second value tells that it was borrowed from the last version that had it.
+        """
         for name in (declared, f"{code}_{event}", _BY_EVENT.get(f"{code}_{event}", ""), code):
             if name and name not in self._structures:
                 reference = self._module.MESSAGES.get(name)
                 self._structures[name] = Structure(name, reference) if reference is not None else None
             if name and self._structures[name] is not None:
-                return self._structures[name]
+                return self._structures[name], False
         before = version(_BEFORE_WITHDRAWAL) if self.late else None
-        return before.structure(code, event, declared) if before is not None else None
+        return (before.structure(code, event, declared)[0], True) if before is not None else (None, False)
 
     def datatype(self, name: str) -> Field | None:
         """A datatype as a field, for OBX-5; None where the version has none of that name."""

@@ -111,3 +111,11 @@ def test_a_long_message_is_checked_in_linear_time() -> None:
     structure = Structure("TEST", ("sequence", (("G", inner, (0, -1), "GRP"), ("Z9", leaf, (0, 1), "SEG"))))
     assert structure.check(["A"] * 20_000) == []
     assert [t.kind for t in structure.check(["A"] * 20_000 + ["B"])] == ["foreign"]
+
+
+def test_a_message_that_the_version_withdrew_is_never_refused_for_its_order(orm: bytes) -> None:
+    """v2.7 has no ORM^O01, senders go on sending it: the last known structure gives warnings, not errors."""
+    body = orm.replace(b"|2.5.1\r", b"|2.8\r").replace(b"\rOBR|1|", b"\rZBR|1|")
+    found = [f for f in check(hl7v2.read(body)) if f.code in ("GW-FMT-022", "GW-FMT-023")]
+    assert found
+    assert {f.severity for f in found} == {"warning"}
