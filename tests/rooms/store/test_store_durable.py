@@ -85,6 +85,34 @@ def test_every_report_comes_after_a_sync_of_what_it_reports(sqlite: Where, tmp_p
     assert syncs >= 10
 
 
+@pytest.mark.needs("strace")
+def test_a_large_payload_and_its_folder_are_synced_before_the_report(
+    sqlite: Where, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row never names a file that a power cut could take: the file's bytes, then its name in the folder."""
+    monkeypatch.setenv("COMMITTING_CHILD_STEPS", "6")
+    monkeypatch.setenv("COMMITTING_CHILD_CALLERS", "1")
+    monkeypatch.setenv("COMMITTING_CHILD_REPEATED", "400000")
+    trace = tmp_path / "trace"
+    calls = "trace=write,rename,fsync"
+    child = _child(sqlite, "strace", "-f", "-y", "-qq", "-e", calls, "-e", "signal=none", "-o", str(trace))
+    child.communicate(timeout=60)
+    unsynced: set[str] = set()
+    files, reports = 0, 0
+    for line in _whole_calls(trace.read_text(errors="replace")):
+        if found := re.search(r"write\(\d+<([^>]*/blobs/[^>]*\.part)>", line):
+            unsynced.add(found[1])
+        elif found := re.search(r'rename\("([^"]*/blobs/[^"]*)/[^"/]*\.part"', line):
+            unsynced.add(found[1])
+            files += 1
+        elif found := re.search(r"fsync\(\d+<([^>]*/blobs/[^>]*)>", line):
+            unsynced.discard(found[1])
+        elif re.search(r'write\(1<[^>]*>, "s\d+ ', line):
+            reports += 1
+            assert not unsynced
+    assert (files, reports) == (6, 6)
+
+
 def _whole_calls(text: str) -> Iterator[str]:
     """strace splits a call that another thread interrupts; it counts when it has returned, a report when it begins."""
     begun: dict[str, str] = {}
