@@ -200,8 +200,8 @@ def read(body: bytes, charset: str = DEFAULT_CHARSET, max_bytes: int = MAX_BYTES
         raise _refuse("GW-FMT-003", "MSH-18", charset=(declared or charset)[:40])
     codec = wide or known.codec
     text = _decoded(content, codec, known)
-    message = Message(body, _delimiters(text[: text.find("\r", 0, 4096)] if "\r" in text[:4096] else text[:4096]),
-                      declared, codec)  # fmt: skip
+    first_line = _ENDS.split(text[:65536], maxsplit=1)[0]
+    message = Message(body, _delimiters(first_line), declared, codec)
     message.bom = body[:start]
     _split(message, text)
     message.findings = () if wide else tuple(_remarks(content, text, declared, known, charset))

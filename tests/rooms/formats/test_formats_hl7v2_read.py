@@ -173,6 +173,13 @@ def test_line_ends_are_tolerated_and_kept(adt: bytes, end: str) -> None:
     assert hl7v2.write(message) == body
 
 
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_a_header_of_delimiters_alone_is_enough(end: str) -> None:
+    """MSH-2 ends with its segment, whatever ends segments."""
+    message = hl7v2.read(f"MSH|^~\\&{end}PID|1||7^x{end}".encode())
+    assert _get(message, "PID-3.2") == ["x"]
+
+
 def test_a_line_feed_inside_a_field_is_text() -> None:
     """Where CR ends segments, a LF before something that is no segment belongs to the field."""
     message = hl7v2.read(b"MSH|^~\\&|A\rNTE|1||first\nsecond\rPID|1\r")
