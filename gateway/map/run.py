@@ -96,9 +96,16 @@ class Run:
     def lineage(self) -> tuple[Lineage, ...]:
         """What made each element; marks the data as read."""
         made = []
+        known: dict[tuple[int, int], Place] = {}  # keys and references name the same places again and again
         for element, got in self.notes:
             data = got.data
-            made.append(Lineage(element=element, places=tuple([d.place for d in data]), how=got.how))
+            places = []
+            for datum in data:
+                place = known.get((datum.leaf, datum.span))
+                if place is None:
+                    place = known[datum.leaf, datum.span] = datum.place
+                places.append(place)
+            made.append(Lineage(element=element, places=tuple(places), how=got.how))
             if got.how == "defaulted":
                 self._tell_default(element)
             elif not got.lossy:
