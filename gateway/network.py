@@ -15,10 +15,13 @@ import asyncio
 import hashlib
 import ipaddress
 import ssl
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -28,6 +31,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.errors import Misconfigured
 from gateway.ports import MaybeSent, NotSent
 from gateway.settings import Peer
+
+# httpcore imports sniffio at every lock of every request. Where it is not installed, each of those is a search of the
+# whole import path, and cost more than the request itself; this makes it the immediate ImportError that it will be.
+if find_spec("sniffio") is None:
+    sys.modules["sniffio"] = cast("ModuleType", None)
 
 PORTS: Final = {"https": 443, "http": 80, "mllp": 2575}
 KEEPALIVE_SECONDS: Final = 3.0  # shorter than what servers keep, so that a reused connection is rarely a dead one
