@@ -146,6 +146,26 @@ def readable(known: Known) -> tuple[list[crl.CertificateList], list[ocsp.OCSPRes
     return lists, responses
 
 
+def relevant(
+    lists: list[crl.CertificateList], path: ValidationPath, others: Iterable[asn1_x509.Certificate]
+) -> list[crl.CertificateList]:
+    """The lists that may speak about the path: of its issuers, of CRL issuers that its certificates name, and of
+    those CRL issuers' own issuers. The rest is left out, because the validator would try every list on every
+    certificate and its work grows without bound in a folder of many authorities.
+    """
+    names = {cert.issuer.hashable for cert in path}
+    for cert in path:
+        names |= {name.hashable for name in _named_issuers(cert)}
+    names |= {cert.issuer.hashable for cert in others if cert.subject.hashable in names}
+    return [each for each in lists if each.issuer.hashable in names]
+
+
+def _named_issuers(cert: asn1_x509.Certificate) -> list[asn1_x509.Name]:
+    points = cert.crl_distribution_points_value or []
+    general = [g for p in points if p["crl_issuer"].native for g in p["crl_issuer"]]
+    return [g.chosen for g in general if g.name == "directory_name"]
+
+
 Status = Literal["good", "revoked", "stale", "unknown", "foreign"]
 
 

@@ -7,6 +7,7 @@ purposes, names, pins, and a strict reading of revocation (`revocation.py`). Eac
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Coroutine, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -43,8 +44,11 @@ from pyhanko_certvalidator.sig_validate import DefaultSignatureValidator
 from gateway.errors import Broken, Refused
 from gateway.sign import algorithms, revocation
 from gateway.sign.keys import read_certificates, subject_of
-from gateway.sign.revocation import FORGIVABLE, Grace, Held, Source
+from gateway.sign.revocation import FORGIVABLE, Grace, Held, Known, Source
 from gateway.sign.sm2 import DEFAULT_SIGNER_ID, SM2_WITH_SM3, Sm2Public
+
+# the library logs whole subject names, and people have names (promise 10)
+logging.getLogger("pyhanko_certvalidator").setLevel(logging.CRITICAL + 1)
 
 Purpose = Literal["document", "token", "tls-client", "tls-server"]
 _T = TypeVar("_T")
@@ -97,6 +101,7 @@ class Trust:
         self.grace = grace
         self._revocations = revocations or Held()
         self._require = require_revocation
+        self._parsed: tuple[Known, list[Any], list[Any]] | None = None
         self._roots = [_asn1(c) for c in self.anchors]
         self.signer_ids = dict(signer_ids or {})  # SHA-256 of the issuer's SubjectPublicKeyInfo -> SM2 signer id
 
@@ -170,24 +175,36 @@ class Trust:
         return found
 
     def _context(
-        self, between: tuple[x509.Certificate, ...], at: datetime, policy: RevocationCheckingPolicy
+        self,
+        between: tuple[x509.Certificate, ...],
+        at: datetime,
+        policy: RevocationCheckingPolicy,
+        path: ValidationPath | None = None,
     ) -> ValidationContext:
-        lists, responses = revocation.readable(self._revocations.known())
+        others = [_asn1(c) for c in between]
+        lists, responses = self._lists() if path is not None else ([], [])
         return ValidationContext(
             trust_roots=self._roots,
-            other_certs=[_asn1(c) for c in between],
+            other_certs=others,
             moment=at,
-            crls=lists,
+            crls=revocation.relevant(lists, path, others) if path is not None else [],
             ocsps=responses,
-            # what was signed yesterday is judged with the list of today: it says when a revocation happened
             signature_validator=_Signatures(self.signer_ids),
+            # what was signed yesterday is judged with the list of today: it says when a revocation happened
             revinfo_policy=CertRevTrustPolicy(policy, retroactive_revinfo=self.purpose == "document"),
         )
+
+    def _lists(self) -> tuple[list[Any], list[Any]]:
+        """The lists as they are now, parsed once for as long as their source hands out the same ones."""
+        known = self._revocations.known()
+        if self._parsed is None or self._parsed[0] is not known:
+            self._parsed = (known, *revocation.readable(known))
+        return self._parsed[1:]
 
     def _check_revocation(
         self, leaf: x509.Certificate, path: ValidationPath, between: tuple[x509.Certificate, ...], at: datetime
     ) -> None:
-        context = self._context(between, at, REQUIRE_REVINFO)
+        context = self._context(between, at, REQUIRE_REVINFO, path)
         for cert in list(path)[1:]:
             code = drive(revocation.status(cert, path, context))
             if code is None or (code in FORGIVABLE and self._forgiven(at)):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
@@ -25,6 +26,9 @@ from signxml.verifier import SignatureConfiguration, XMLVerifier
 from gateway.errors import Refused
 from gateway.formats import xml
 from gateway.sign import algorithms
+
+# at debug level the library logs the canonical bytes themselves (promise 10)
+logging.getLogger("signxml").setLevel(logging.CRITICAL + 1)
 
 DS: Final = "http://www.w3.org/2000/09/xmldsig#"
 C14N: Final = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
