@@ -15,7 +15,8 @@ from stdnum.exceptions import InvalidChecksum, InvalidComponent, ValidationError
 from stdnum.it import codicefiscale, iva
 
 from gateway.formats.problem import Problem
-from gateway.formats.text import digits
+from gateway.formats.source import Scalar
+from gateway.formats.text import as_text, damaged, digits
 
 _NOISE: Final = re.compile("[\\s\\-.\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 _WIDE: Final = {0xFF21 + n: chr(ord("A") + n) for n in range(26)} | {0xFF41 + n: chr(ord("a") + n) for n in range(26)}
@@ -232,6 +233,14 @@ CHECKS: Final[dict[str, Callable[[str], Problem | None]]] = {
     "uscc": check_uscc,
 }
 """Name in mapping files -> check."""
+
+
+def check(kind: str, value: Scalar) -> Problem | None:
+    """The check of that name for any cell: a number that a spreadsheet has rounded is refused before it is judged."""
+    if damaged(value):
+        return Problem("GW-FMT-105", {"value": as_text(value)[:40]})
+    return CHECKS[kind](as_text(value))
+
 
 NORMALISE: Final[dict[str, Callable[[str], str]]] = {
     "national-code": normalise_national_code,

@@ -192,3 +192,12 @@ def test_no_text_raises(text: str, kind: str) -> None:
     problem = identifiers.CHECKS[kind](text)
     assert problem is None or problem.code.startswith("GW-FMT-")
     assert isinstance(identifiers.NORMALISE[kind](text), str)
+
+
+def test_a_number_that_a_spreadsheet_has_rounded_is_refused_before_it_is_judged() -> None:
+    """Its check digit may even be right by chance; whole short numbers are text that lost its zeros."""
+    damaged = identifiers.check("resident-id", 110105194912310021)
+    assert damaged is not None
+    assert damaged.code == "GW-FMT-105"
+    assert identifiers.check("national-code", 13542419) is None
+    assert identifiers.check("national-code", "0013542419") is None
