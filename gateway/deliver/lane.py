@@ -117,8 +117,8 @@ class Lane:
             try:
                 await self._round(now, tend)
                 pause = await self._pause(now)
-            except StorageFailed:
-                _log.error("storage_failed", destination=self.destination.id)
+            except GatewayError as fault:  # the disk, or an operator who was quicker: look again in a moment
+                _log.error("round_failed", destination=self.destination.id, code=fault.code)
                 pause = STORAGE_PAUSE
             await self._rest(pause)
 
@@ -161,7 +161,10 @@ class Lane:
                 room -= 1
 
     def start(self, id: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run the work of one exchange; its end wakes the lane."""
+        """Run the work of one exchange; its end wakes the lane. Nothing starts once the lane is stopping."""
+        if self._stopping:
+            work.close()
+            return
         task = asyncio.create_task(work, name=f"deliver-{id}")
         self.running[id] = task
         task.add_done_callback(lambda done: self._ended(id, done))
@@ -288,7 +291,8 @@ class Lane:
         tools, now = self.tools, self.tools.clock.now()
         to = decide.after(outcome, exchange.tries, self.destination.retry, now, tools.chance())
         extra = await tools.on_outcome(exchange, outcome if to.state == outcome.state else _spent(outcome, to))
-        self.judge(outcome)
+        if name == "settle":
+            self.judge(outcome)
         step = steps.settle(exchange, attempt, outcome, to, now, self.wire.subject_receipts, extra, name)
         await self.insist(step)
         if to.state != "delivered":
@@ -301,9 +305,13 @@ class Lane:
             self.breaker = decide.failed(self.breaker, self.destination.retry, self.tools.clock.monotonic())
         else:
             self.breaker = decide.answered(self.breaker)
+        self.last_code = outcome.codes[0] if outcome.codes else None
         if outcome.state in ("unknown", "awaiting"):
             self.tend_at = min(self.tend_at, self.tools.clock.monotonic() + self.tools.sweep_seconds)
-        self.last_code = outcome.codes[0] if outcome.codes else None
+
+    def answered(self) -> None:
+        """The destination answered a question, whatever it said: it is there."""
+        self.breaker = decide.answered(self.breaker)
 
     # --- commits -----------------------------------------------------------------------
 

@@ -99,6 +99,7 @@ class Tending:
         if attempts and lane.destination.on_unknown == "reconcile":
             try:
                 answer = await lane.wire.reconcile(exchange, attempts[-1])
+                lane.answered()
             except (NotSent, MaybeSent):
                 lane.judge(Outcome(state="due"))
                 self._later(lane, exchange)

@@ -99,12 +99,15 @@ class Memory:
         self.kept: dict[tuple[str, str, str], str] = {}
         self.steps: list[Step] = []
         self.failing: Callable[[Step], bool] = lambda step: False
+        self.overtaken: Callable[[Step], bool] = lambda step: False
         self.watch: Callable[[Step], None] = lambda step: None
 
     async def commit(self, step: Step) -> Committed:
         await asyncio.sleep(0)
         if self.failing(step):
             raise StorageFailed
+        if self.overtaken(step):
+            raise StaleState(thing="exchange/x")
         for move in step.moves:
             flow.check(move.thing, move.frm, move.to, move.room)
         ends: dict[str, str] = {}

@@ -531,3 +531,39 @@ async def test_memory_is_bounded_by_concurrency_and_not_by_the_backlog(memory: M
         await asyncio.sleep(0.2)
         lane = dispatcher._lanes["d"]
         assert len(lane._heads) + len(lane.running) <= 20
+
+
+@pytest.mark.parametrize("name", ["deliver.hold", "deliver.let_go", "deliver.claim", "deliver.adopt", "deliver.leave"])
+async def test_an_operator_who_is_quicker_does_not_stop_the_lane(memory: Memory, name: str) -> None:
+    """Losing a race for one exchange is no reason to stop delivering the others."""
+    lost: list[Step] = []
+
+    def once(step: Step) -> bool:
+        if step.name == name and len(lost) < 2:
+            lost.append(step)
+            return True
+        return False
+
+    gate = OpenGate("GW-SIGN-060")
+    memory.overtaken = once
+    await memory.commit(routed(*(exchange(f"e{n}", subject=f"s{n}") for n in range(6))))
+    memory.exchanges["e5"] = msgspec.structs.replace(memory.exchanges["e5"], state="claimed")
+    async with running(one(Scripted(), memory, gate=gate)):
+        await until(lambda: list(memory.states().values()).count("held") == 6)
+        gate.code = None
+        await until(lambda: set(memory.states().values()) == {"delivered"})
+    assert len(lost) == 2
+
+
+async def test_a_destination_that_answers_questions_is_not_taken_for_dead(memory: Memory) -> None:
+    """Lost answers open the circuit; an answer to a question closes it, because somebody is there."""
+    retry = msgspec.structs.replace(QUICK, breaker_after=2, breaker_seconds=0.1)
+    ids = [f"e{n}" for n in range(6)]
+    wire = Scripted(answers={id: [MaybeSent("GW-NET-006")] for id in ids})
+    wire.reconciled = {id: [Outcome(state="due", codes=("GW-DELIVER-014",))] for id in ids}
+    await memory.commit(routed(*(exchange(id, subject=f"s-{id}") for id in ids)))
+    dispatcher = one(wire, memory, destination(retry=retry))
+    async with running(dispatcher):
+        await until(lambda: set(memory.states().values()) == {"delivered"})
+        assert dispatcher.status()["d"].breaker == decide.Breaker()
+    assert sorted(wire.order) == sorted(ids * 2)
