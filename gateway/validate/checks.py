@@ -32,6 +32,7 @@ from gateway.fhirpath import Environment, FhirPathError
 from gateway.formats import yaml as yaml_files
 from gateway.message import LANGUAGES, Context, Finding, ItemResult, Json, Severity
 from gateway.validate import references
+from gateway.validate.bindings import answer_coding
 from gateway.validate.lineage import place_of
 from gateway.validate.references import Index
 from gateway.validate.run import Policy, Run
@@ -98,9 +99,17 @@ def _environment(
         root_resource=resource,
         now=context.now,
         resolve=lambda reference: references.resolve(run, reference),
-        member_of=lambda value, url: _TRUTH[rules.terminology.member(url, None, value)] if type(value) is str else None,
+        member_of=lambda value, url: _member(value, url, run),
         lookup=tables,
     )
+
+
+def _member(value: Any, url: str, run: Run) -> bool | None:
+    if type(value) is str:
+        return _TRUTH[run.rules.terminology.member(url, None, value)]
+    codings = value.get("coding", [value]) if type(value) is dict else []
+    answers = [answer_coding(url, each, run) for each in codings if type(each) is dict]
+    return True if "yes" in answers else None if "cannot" in answers else False
 
 
 _TRUTH: Final[Mapping[str, bool | None]] = {"yes": True, "no": False, "cannot": None}
