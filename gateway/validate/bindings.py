@@ -169,8 +169,16 @@ def coding_known(value: Any, path: Path, run: Run) -> None:
             run.say("GW-VAL-013", path, severity="warning" if later else None, args=args)
         return
     display, expected = value.get("display"), held.display.get(found)
-    if type(display) is str and expected is not None and not _same(display, expected, held.other_displays[found]):
+    if type(display) is not str or expected is None or _translated(display, run):
+        return
+    if not _same(display, expected, held.other_displays[found]):
         run.say("GW-VAL-014", path, args={"value": shown(display), "expected": expected})
+
+
+def _translated(display: str, run: Run) -> bool:
+    """A display in another language than the code system's is a translation, not a mistake."""
+    language = run.resource.get("language")
+    return not display.isascii() or (type(language) is str and not language.startswith("en"))
 
 
 def _same(display: str, expected: str, others: list[str]) -> bool:
