@@ -18,7 +18,6 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Final, cast
@@ -180,23 +179,22 @@ class _Line:
         if self.plain and not (peer.plaintext and is_loopback(parts.hostname or "")):
             raise Misconfigured("GW-NET-010", detail=f"peer {name}: plaintext is only allowed towards loopback")
         self.tls = None if self.plain else context(peer)
-        self.client = httpx.AsyncClient(
+        # The transport and not the client: no redirects, cookies, proxies or default headers to switch off.
+        self.transport = httpx.AsyncHTTPTransport(
             verify=self.tls if self.tls is not None else True,
             trust_env=False,
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             limits=httpx.Limits(
                 max_connections=MAX_CONNECTIONS,
                 max_keepalive_connections=MAX_CONNECTIONS,
                 keepalive_expiry=KEEPALIVE_SECONDS,
             ),
-            timeout=httpx.Timeout(
-                connect=peer.connect_seconds,
-                write=peer.write_seconds,
-                read=peer.first_byte_seconds,
-                pool=peer.connect_seconds,
-            ),
         )
+        self.timeouts = {
+            "connect": peer.connect_seconds,
+            "write": peer.write_seconds,
+            "read": peer.first_byte_seconds,
+            "pool": peer.connect_seconds,
+        }
 
 
 class Outbound:
@@ -208,7 +206,7 @@ class Outbound:
     async def aclose(self) -> None:
         """Close every pooled connection."""
         for line in self._lines.values():
-            await line.client.aclose()
+            await line.transport.aclose()
 
     def _line(self, peer: str, url: str) -> _Line:
         line = self._lines.get(peer)
@@ -230,9 +228,8 @@ class Outbound:
         plain = {"accept-encoding": "identity", **{name.lower(): value for name, value in headers.items()}}
         try:
             async with asyncio.timeout(min(timeout, line.peer.total_seconds)):
-                request = line.client.build_request(
-                    method, url, headers=plain, content=body, extensions={"trace": progress.trace}
-                )
+                extensions = {"trace": progress.trace, "timeout": line.timeouts}
+                request = httpx.Request(method, url, headers=plain, content=body, extensions=extensions)
                 reply = await self._exchange(line, request)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
             raise (NotSent("GW-NET-002") if progress.refused else _broke(error, progress.sent)) from error
@@ -241,10 +238,11 @@ class Outbound:
         return reply
 
     async def _exchange(self, line: _Line, request: httpx.Request) -> Reply:
-        response = await line.client.send(request, stream=True)
+        response = await line.transport.handle_async_request(request)
+        assert isinstance(response.stream, httpx.AsyncByteStream)
         try:
             body = bytearray()
-            async for piece in response.aiter_raw():
+            async for piece in response.stream:
                 body += piece
                 if len(body) > line.peer.max_response:
                     raise MaybeSent("GW-NET-007")

@@ -16,6 +16,7 @@ from gateway.settings import Destination, Retry
 
 QUIET: Final = "GW-DELIVER-001"
 BUDGET: Final = "GW-DELIVER-002"
+MAY_HAVE: Final = "GW-DELIVER-003"
 FOR_A_PERSON: Final = "GW-DELIVER-010"
 SENT_AGAIN: Final = "GW-DELIVER-011"
 TOO_LONG: Final = "GW-DELIVER-015"

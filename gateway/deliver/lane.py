@@ -270,7 +270,7 @@ class Lane:
         except NotSent as fault:
             return Outcome(state="due", codes=_codes(fault))
         except MaybeSent as fault:
-            return Outcome(state="unknown", codes=_codes(fault))
+            return Outcome(state="unknown", codes=_codes(fault) or (decide.MAY_HAVE,))
         except GatewayError as fault:  # the answer could not be judged, so nobody knows
             return Outcome(state="unknown", codes=(fault.code,))
 

@@ -56,7 +56,7 @@ class Tending:
             for exchange in await lane.tools.store.in_state(lane.destination.id, state, BATCH):
                 if exchange.id in before or exchange.id in lane.running:
                     continue
-                to = Next(AFTER_CRASH[state])
+                to = Next(AFTER_CRASH[state], None, decide.MAY_HAVE if state == "in_flight" else None)
                 if state == "claimed" and exchange.id in lane.broken:
                     to = Next("parked", None, OWN_DEFECT)
                 lane.broken.discard(exchange.id)
