@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Final
 
@@ -46,10 +46,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments) or 0)
     except GatewayError as fault:
-        found = fault.finding()
-        print(f"{found.code} {text(found, 'en')} {mend(found, 'en')}".strip(), file=sys.stderr)
-        return 1
+        return _fail(fault)
+    except ExceptionGroup as several:  # from parts that ran side by side
+        known = several.subgroup(GatewayError)
+        if known is None:
+            raise
+        return _fail(next(fault for fault in _leaves(known) if isinstance(fault, GatewayError)))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         return 0
+
+
+def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for each in group.exceptions:
+        if isinstance(each, ExceptionGroup):
+            yield from _leaves(each)
+        else:
+            yield each
+
+
+def _fail(fault: GatewayError) -> int:
+    found = fault.finding()
+    print(f"{found.code} {text(found, 'en')} {mend(found, 'en')}".strip(), file=sys.stderr)
+    return 1

