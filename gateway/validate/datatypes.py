@@ -68,7 +68,12 @@ def canonical(value: Any, path: Path, run: Run) -> None:
 
 
 def element_id(value: Any, path: Path, run: Run) -> None:
-    """Element.id is unique within its resource; ElementDefinitions repeat theirs in snapshot and differential."""
+    """Element.id has no spaces and is unique within its resource.
+
+    ElementDefinitions repeat theirs in snapshot and differential.
+    """
+    if type(value) is str and " " in value:
+        run.say("GW-VAL-006", path, args={"value": shown(value), "type": "id", "reason": "space"})
     if type(value) is not str or path[0][3] == "ElementDefinition":
         return
     mark = (id(run.resource), value)

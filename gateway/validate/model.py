@@ -17,6 +17,7 @@ PRIMITIVES: Final = frozenset(
     {"base64Binary", "boolean", "canonical", "code", "date", "dateTime", "decimal", "id", "instant", "integer"}
     | {"markdown", "oid", "positiveInt", "string", "time", "unsignedInt", "uri", "url", "uuid", "xhtml"}
 )
+_QUANTITY_PROFILES: Final = {"SimpleQuantity": "Quantity", "MoneyQuantity": "Quantity"}
 _PROFILE_ELEMENT: Final = "/elementdefinition-profile-element"
 _KEPT: Final = 2_000
 RESOURCES: Final = frozenset({"Resource", "DomainResource"})
@@ -82,7 +83,7 @@ def _code(source: Json) -> str:
             if extension["url"].endswith("/structuredefinition-fhir-type"):
                 return str(extension.get("valueUrl", extension.get("valueUri", "string")))
         return "string"
-    return code.removeprefix(R4)
+    return _QUANTITY_PROFILES.get(code, code.removeprefix(R4))
 
 
 def is_base(definition: Json) -> bool:

@@ -154,7 +154,7 @@ def check(value: Any, path: Path, run: Run) -> None:
         if len(target) < 2 or target[0] != "#":
             continue
         if known is None:
-            known = anchors(run.root)
+            known = run.anchors = run.anchors or anchors(run.root)
         if target[1:] not in known:
             run.say("GW-VAL-043", (path, "div", -1, "xhtml"), args={"target": shown(target)})
 

@@ -42,10 +42,13 @@ class Index:
         self.entries = entries
         self.by_url: dict[str, list[Entry]] = {}
         self.by_name: dict[str, list[Entry]] = {}
+        self.by_urn: dict[str, Entry] = {}  # last part of a URN -> entry
         self.url_of: dict[int, str] = {}
         for each in entries:
             if each.full_url:
                 self.by_url.setdefault(each.full_url, []).append(each)
+            if each.full_url.startswith("urn:"):
+                self.by_urn.setdefault(each.full_url.rpartition(":")[2], each)
             name = f"{each.resource.get('resourceType')}/{each.resource.get('id')}"
             self.by_name.setdefault(name, []).append(each)
             self.url_of[id(each.resource)] = each.full_url
@@ -229,9 +232,7 @@ def _wrong_type_nearby(reference: str, path: Path, run: Run) -> None:
     parts = RESTFUL.fullmatch(reference)
     if parts is None or run.index is None:
         return
-    for each in run.index.entries:
-        if each.full_url.startswith("urn:") and each.full_url.endswith(":" + parts["id"]):
-            kind = str(each.resource.get("resourceType"))
-            if kind != parts["type"]:
-                run.say("GW-VAL-019", path, args={"reference": shown(reference), "found": kind})
-                return
+    each = run.index.by_urn.get(parts["id"])
+    kind = str(each.resource.get("resourceType")) if each is not None else parts["type"]
+    if kind != parts["type"]:
+        run.say("GW-VAL-019", path, args={"reference": shown(reference), "found": kind})

@@ -73,6 +73,7 @@ class Run:
     """The state of one validation. `resource` is the nearest resource, `container` the one that contains it."""
 
     __slots__ = (
+        "anchors",
         "busy",
         "container",
         "findings",
@@ -94,6 +95,7 @@ class Run:
         self.container: Json | None = None
         self.index: Index | None = None
         self.findings: list[Finding] = []
+        self.anchors: set[str] = set()  # what links in narratives may point to, once it was asked
         self.busy: set[tuple[int, str]] = set()
         self.ids: set[tuple[int, str]] = set()  # (resource, element id)
         self.reasons: dict[tuple[str, str], str] = {}  # (location, rule) -> expression of a failed invariant

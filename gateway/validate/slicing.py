@@ -243,6 +243,8 @@ def _by_value(source: Rules, spec: Spec, steps: list[tuple[str, str]]) -> Match 
         tests += [_value_test("pattern", part) for part in _partial(each)]
         if each.binding is not None and each.binding.get("strength") == "required" and not each.values:
             tests.append(_binding_test(str(each.binding.get("valueSet"))))
+    if not tests and steps == [("child", "url")] and (url := _url_of(source, spec)) is not None:
+        tests.append(_value_test("fixed", url))  # an extension by its profile, which need not be known here
     if not tests:
         return None
 

@@ -164,6 +164,7 @@ BASE: list[tuple[str, str, Any, str, str]] = [
     ("Patient", "text/div", XHTML.format('<img src="#none" alt="x"/>'), "GW-VAL-043", "Patient.text.div"),
     ("Patient", "meta", {"profile": ["#x"]}, "GW-VAL-018", "Patient.meta.profile[0]"),
     ("Patient", "contact/0", {"id": "n", "name": {"id": "n", "text": "x"}}, "GW-VAL-071", "Patient.contact[0].name.id"),
+    ("Patient", "contact/0/id", "a b", "GW-VAL-006", "Patient.contact[0].id"),
     ("Observation", "category", [{"text": "weight"}], "GW-VAL-031", "Observation"),
     ("Encounter", "class", [{"code": "IMP"}], "GW-VAL-005", "Encounter.class"),
     ("Encounter", "subject/reference", "Location/1", "GW-VAL-017", "Encounter.subject"),

@@ -256,6 +256,27 @@ CASES: list[tuple[str, tuple[Json, ...], str, Any, str, str]] = [
     ),
 ]  # fmt: skip
 
+CASES += [
+    (
+        "Patient",
+        ({"id": "Patient.extension:far", "path": "Patient.extension", "sliceName": "far", "min": 1, "type": [{"code": "Extension", "profile": [PROFILE + "far"]}]},),
+        "active",
+        True,
+        "GW-VAL-031",
+        "Patient",
+    ),
+    (
+        "Patient",
+        ({"id": "Patient.birthDate.extension:colour", "path": "Patient.birthDate.extension", "sliceName": "colour", "min": 1, "type": [{"code": "Extension", "profile": [PROFILE + "colour"]}]},),
+        "active",
+        True,
+        "GW-VAL-031",
+        "Patient.birthDate",
+    ),
+    ("Observation", ({"path": "Observation.referenceRange.low", "type": [{"code": "SimpleQuantity"}]},), "note", [{"text": "x"}], "", ""),
+    ("Questionnaire", ({"path": "Questionnaire.item.item.text", "max": "0"},), "title", "x", "GW-VAL-004", "Questionnaire.item[0].item[0].text"),
+]  # fmt: skip
+
 DOCTOR = profile("doctor", "Practitioner", {"path": "Practitioner.gender", "min": 1})
 KNOWN = (EXTENSION, COMPLEX, SYSTEM, VALUES, DOCTOR)
 
