@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
@@ -32,12 +31,13 @@ from gateway.network import Outbound
 from gateway.operate import handlers
 from gateway.pool import Pool
 from gateway.ports import Mapper, Wire
+from gateway.programme import Programme
 from gateway.receive import callbacks
 from gateway.receive.door import Door
 from gateway.receive.http import make_app
 from gateway.receive.mllp import MllpServer
 from gateway.receive.server import HttpServer
-from gateway.settings import Destination, Settings, secret
+from gateway.settings import Destination, Settings
 from gateway.sign.gate import ExchangeGate
 from gateway.sign.keyring import KeyRing, signer_for
 from gateway.sign.revocation import Folder
@@ -49,10 +49,10 @@ _FINISHED: Final = frozenset({"itemised", "refused", "parked"})
 
 
 class Gateway:
-    """A whole gateway in one event loop. `async with` starts and stops it; `run_until` works."""
+    """A whole gateway in one event loop over a given pool. `async with` starts and stops it; `run_until` works."""
 
-    def __init__(self, settings: Settings, clock: Clock, receive: bool = True) -> None:
-        self.settings, self.clock = settings, clock
+    def __init__(self, settings: Settings, clock: Clock, pool: Pool, receive: bool = True) -> None:
+        self.settings, self.clock, self.pool = settings, clock, pool
         self.bell, self.metrics = Bell(), Metrics(clock)
         self.ledger = store.open(settings.database, Path(settings.data), clock)
         self._receive = receive
@@ -62,36 +62,47 @@ class Gateway:
     # --- life ----------------------------------------
 
     async def __aenter__(self) -> Self:
-        settings, data = self.settings, Path(self.settings.data)
-        try:
-            await self._stack.enter_async_context(self.ledger)
+        async with AsyncExitStack() as stack:  # what was started is stopped again if a later part cannot start
+            self._stack = stack
+            await stack.enter_async_context(self.ledger)
             for id in await self.ledger.recover():
                 _log.warning("unknown_after_crash", exchange=id)
-            self.pool = Pool(settings, id_key(settings))
-            self._stack.callback(self.pool.stop)
-            starting = asyncio.create_task(self.pool.start())  # workers load their rules while we load ours
-            programmes = workers.load_programmes(settings)
-            mapper = await asyncio.to_thread(workers.load_mapper, settings, programmes)
-            await starting
-            self.network = Outbound(settings.peer)
-            self._stack.push_async_callback(self.network.aclose)
-            later = partial(callbacks.later, settings.sender, self.clock)
-            self.work = Work(settings, self.ledger, self.pool, self.clock, self.bell, programmes, later, self.committed)
-            self.dispatcher = self._make_dispatcher(mapper)
-            signer = workers.evidence_signer(settings)
-            self.callbacks = callbacks.Callbacks(
-                self.ledger, self.network, signer, self.clock, settings.sender, committed=self.committed
-            )
-            self._stack.push_async_callback(self.callbacks.stop)
-            if self._receive:
-                await self._listen(later)
-            admin = Admin(data, handlers(self.ledger, settings, self.clock, self.committed, self.work.registry_changed))
-            await admin.start()
-            self._stack.push_async_callback(admin.stop)
-        except BaseException:
-            await self._stack.aclose()
-            raise
+            programmes, mapper = await self._load()
+            self._connect(mapper)
+            await self._open(programmes)
+            self._stack = stack.pop_all()
         return self
+
+    async def _load(self) -> tuple[Mapping[str, Programme], Mapper]:
+        """Our own rules, while the workers load theirs."""
+        programmes = workers.load_programmes(self.settings)
+        mapper = await asyncio.to_thread(workers.load_mapper, self.settings, programmes)
+        await self.pool.start()
+        return programmes, mapper
+
+    def _connect(self, mapper: Mapper) -> None:
+        """The way out: network, lanes, later answers."""
+        settings = self.settings
+        self.network = Outbound(settings.peer)
+        self._stack.push_async_callback(self.network.aclose)
+        self.dispatcher = self._make_dispatcher(mapper)
+        signer = workers.evidence_signer(settings)
+        self.callbacks = callbacks.Callbacks(
+            self.ledger, self.network, signer, self.clock, settings.sender, committed=self.committed
+        )
+        self._stack.push_async_callback(self.callbacks.stop)
+
+    async def _open(self, programmes: Mapping[str, Programme]) -> None:
+        """The work, the doors, the operator's socket."""
+        settings = self.settings
+        later = partial(callbacks.later, settings.sender, self.clock)
+        self.work = Work(settings, self.ledger, self.pool, self.clock, self.bell, programmes, later, self.committed)
+        if self._receive:
+            await self._listen(later)
+        commands = handlers(self.ledger, settings, self.clock, self.committed, self.work.registry_changed)
+        admin = Admin(Path(settings.data), commands)
+        await admin.start()
+        self._stack.push_async_callback(admin.stop)
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
@@ -204,14 +215,3 @@ def _trust(settings: Settings) -> Trust:
     folder = settings.trust.get("revocation")
     source = Folder(Path(folder)) if folder else None
     return Trust("document", anchors_from(Path(settings.trust["signer"])), source)
-
-
-def id_key(settings: Settings) -> bytes:
-    """The HMAC key of ids: from the settings, or made once and kept beside the ledger."""
-    if settings.id_key:
-        return secret(settings.id_key)
-    path = Path(settings.data) / "id.key"
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(32))
-    return secret(str(path))

@@ -1,8 +1,11 @@
 """The worker processes, from the parent's side.
 
-A worker that dies (out of memory, killed) breaks the whole standard pool; the pool is then made anew and the call
-that was under way fails with `WorkerDied`, so that its message can be tried once more and then parked instead of
-killing workers for ever.
+A worker that dies (out of memory, killed) breaks the whole standard pool, and every call that was under way fails
+with it, whoever was to blame. So the pool is made anew and each of these calls is tried once more, one after the
+other in a process of its own: what dies there as well fails with `WorkerDied`, and the others go on.
+
+What a worker does stands in `workers.py`, which this file does not import: the parent can start its workers first
+and load its own rooms while they load their rules.
 """
 
 from __future__ import annotations
@@ -10,13 +13,12 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 import structlog
 
-from gateway import workers
 from gateway.errors import Broken
 from gateway.settings import Settings
 
@@ -26,45 +28,77 @@ _log = structlog.get_logger()
 
 
 class WorkerDied(Broken):
-    """A worker process ended while it held our call."""
+    """A worker process ended while it held our call, twice, the second time alone."""
 
     default = "GW-WORK-002"
 
 
+def _begin(settings: Settings, id_key: bytes) -> None:
+    from gateway import workers
+
+    workers.begin(settings, id_key)
+
+
+def _ready() -> bool:
+    """Only a worker that has loaded its rules can answer."""
+    return True
+
+
 class Pool:
-    """`settings.workers` processes that map, validate and sign."""
+    """`settings.workers` processes that map, validate and sign. They begin at once; `start` waits for them."""
 
     def __init__(self, settings: Settings, id_key: bytes) -> None:
         self._settings, self._id_key = settings, id_key
-        self._executor = self._make()
         self.size = max(1, settings.workers)
+        self._executor = self._make(self.size)
+        self._alone: ProcessPoolExecutor | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._begun: list[Future[bool]] = [self._executor.submit(_ready) for _ in range(self.size)]
 
-    def _make(self) -> ProcessPoolExecutor:
+    def _make(self, size: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
-            max(1, self._settings.workers),
+            size,
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=workers.begin,
+            initializer=_begin,
             initargs=(self._settings, self._id_key),
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     async def start(self) -> None:
         """Wait until every worker has loaded its rules, so that a broken rule set stops the start."""
         try:
-            await asyncio.gather(*(self.run(workers.ready) for _ in range(self.size)))
-        except WorkerDied:
+            await asyncio.gather(*(asyncio.wrap_future(each) for each in self._begun))
+        except BrokenProcessPool:
             raise WorkerDied("GW-WORK-003") from None
 
     async def run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """The call's result from a worker; `WorkerDied` if the worker did not survive it."""
+        """The call's result from a worker; `WorkerDied` if no worker survives it."""
         executor = self._executor
         try:
             return await asyncio.wrap_future(executor.submit(call, *args, **kwargs))
         except BrokenProcessPool:
             if self._executor is executor:
                 _log.error("worker_died", workers=self.size)
-                self._executor = self._make()
+                self._executor = self._make(self.size)
+        async with self._one_at_a_time:
+            return await self._by_itself(call, *args, **kwargs)
+
+    async def _by_itself(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._alone is None:
+            self._alone = self._make(1)
+        try:
+            return await asyncio.wrap_future(self._alone.submit(call, *args, **kwargs))
+        except BrokenProcessPool:
+            self._alone = None
             raise WorkerDied from None
 
     def stop(self) -> None:
         """End the workers; what they had under way is repeated at the next start."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+        if self._alone is not None:
+            self._alone.shutdown(wait=True, cancel_futures=True)

@@ -24,7 +24,7 @@ from gateway.clock import Clock
 from gateway.errors import StaleState, StorageFailed
 from gateway.gather import documents
 from gateway.message import Answer, Case, Finding, ItemRecord, Step, Submission
-from gateway.pool import Pool, WorkerDied
+from gateway.pool import Pool
 from gateway.ports import Store
 from gateway.programme import Programme
 from gateway.settings import Sender, Settings
@@ -61,7 +61,6 @@ class Work:
         self._folder = Path(settings.data) / "registry"
         self._registry: dict[str, str] = {}
         self._taking: dict[str, asyncio.Task[None]] = {}
-        self._deaths: dict[str, int] = {}
         self._stopping = False
 
     async def run(self) -> None:
@@ -104,10 +103,6 @@ class Work:
             await work
         except (StorageFailed, StaleState):
             raise
-        except WorkerDied:
-            self._deaths[id] = self._deaths.get(id, 0) + 1
-            if self._deaths[id] > 1:
-                await self._park(park, id, "WorkerDied")
         except Exception as fault:  # noqa: BLE001 - the one place: it parks
             await self._park(park, id, type(fault).__name__)
 

@@ -178,8 +178,3 @@ def sign(body: bytes, at: datetime) -> Evidence:
     """The evidence signature over the document's exact bytes."""
     assert _signer is not None
     return _signer.sign(body, at)
-
-
-def ready() -> int:
-    """Nothing, but only a worker that has loaded its rules can answer; its process id."""
-    return os.getpid()

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from gateway import settings as configuration
-from gateway import store
 from gateway.clock import SystemClock
 from gateway.desk import admin
 from gateway.errors import GatewayError, Misconfigured
 from gateway.message import Json
-from gateway.operate import handlers
 from gateway.settings import Settings
 
 
@@ -38,6 +36,9 @@ async def answers(settings: Settings, command: str, arguments: Mapping[str, Any]
         return
     except (FileNotFoundError, ConnectionRefusedError):
         pass
+    from gateway import store  # the owner does without them when it is there to be asked
+    from gateway.operate import handlers
+
     async with store.open(settings.database, data, SystemClock()) as ledger:
         async for line in handlers(ledger, settings, SystemClock())[command](arguments):
             yield line

@@ -9,10 +9,11 @@ from argparse import Namespace
 from typing import Any
 
 from gateway import settings as configuration
-from gateway.app import Gateway
 from gateway.clock import SystemClock
 from gateway.commands.ledger import add_config
 from gateway.desk import log
+from gateway.idkey import id_key
+from gateway.pool import Pool
 
 
 def add(subparsers: Any) -> None:
@@ -29,11 +30,14 @@ async def serve(arguments: Namespace, receive: bool = True) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with Gateway(settings, SystemClock(), receive=receive) as gateway:
-        for line in gateway.listening():
-            print(line, flush=True)
-        print("ready", flush=True)
-        await gateway.run_until(stopping)
+    with Pool(settings, id_key(settings)) as pool:
+        from gateway.app import Gateway  # while the workers load their rules, this process loads its rooms
+
+        async with Gateway(settings, SystemClock(), pool, receive) as gateway:
+            for line in gateway.listening():
+                print(line, flush=True)
+            print("ready", flush=True)
+            await gateway.run_until(stopping)
     return 0
 
 

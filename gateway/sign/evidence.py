@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from fhir.resources.R4B.provenance import Provenance
 
 from gateway.errors import Refused
 from gateway.formats import json
@@ -32,6 +31,8 @@ class EvidenceMaker:
     def __init__(self, handle: KeyHandle, algorithm: Algorithm | None = None) -> None:
         self._handle = handle
         self._algorithm: Algorithm = algorithm or handle.algorithm
+        self._digest = handle.thumbprint
+        self._first: tuple[datetime | None, str] = (None, "")
         self._header = {"x5t#S256": jws.x5t_s256(handle.certificate), "x5c": jws.x5c(handle)}
 
     @property
@@ -42,11 +43,14 @@ class EvidenceMaker:
     def sign(self, body: bytes, at: datetime) -> Evidence:
         """The evidence over exactly these bytes; refused when the certificate is not valid at that instant."""
         check_validity(self._handle, at)
-        header = {**self._header, "sigT": _stamp(at)}
-        made = jws.sign(self._handle, header, body, algorithm=self._algorithm, detached=True, encoded=False)
-        return Evidence(
-            jws=made, algorithm=self._algorithm, certificate_digest=self._handle.thumbprint, signed_at=_whole(at)
-        )
+        when = _whole(at)
+        if when != self._first[0]:  # the header changes once a second, the bytes every time
+            header = {"alg": self._algorithm, **self._header, "sigT": _stamp(at), "b64": False, "crit": ["b64"]}
+            self._first = (when, jws.encode(json.write(header)))
+        first = self._first[1]
+        value = self._handle.sign(first.encode("ascii") + b"." + body, self._algorithm)
+        made = f"{first}..{jws.encode(value)}"
+        return Evidence(jws=made, algorithm=self._algorithm, certificate_digest=self._digest, signed_at=when)
 
 
 def verify(body: bytes, evidence: Evidence, trust: Trust, at: datetime | None = None) -> x509.Certificate:
@@ -108,6 +112,8 @@ def provenance(evidence: Evidence, id: str, document: str, digest: str, agent: s
         "agent": [{"type": {"coding": [{"system": _PARTICIPANT, "code": "assembler"}]}, "who": who}],
         "signature": [signature(evidence, who)],
     }
+    from fhir.resources.R4B.provenance import Provenance  # the parent authors them; workers start without it
+
     Provenance.model_validate(raw)  # ours to author, so a typed model has to agree with it
     made: Json = json.read(json.write(raw))
     return made
