@@ -5,6 +5,7 @@ Run by a lane at intervals and whenever the gate opens or closes. Only reconcili
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
@@ -60,7 +61,8 @@ class Tending:
                 if state == "claimed" and exchange.id in lane.broken:
                     to = Next("parked", None, OWN_DEFECT)
                 lane.broken.discard(exchange.id)
-                await lane.commit(steps.move(exchange, to, lane.tools.clock.now(), "adopt"))
+                with contextlib.suppress(StaleState):  # it lives after all, here or in another process
+                    await lane.commit(steps.move(exchange, to, lane.tools.clock.now(), "adopt"))
 
     async def _ask(self, lane: Lane) -> None:
         store, id = lane.tools.store, lane.destination.id
