@@ -21,13 +21,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
-from gateway.errors import Misconfigured, Refused
+from gateway.errors import Refused
 from gateway.formats import xml
 from gateway.sign import xmlshape
 from gateway.sign.keys import KeyHandle
 from gateway.sign.replay import Memory
 from gateway.sign.trust import Names, Trust
-from gateway.sign.xmlshape import EXC_C14N, METHODS, ds
+from gateway.sign.xmlshape import EXC_C14N, ds
 
 SOAP11: Final = "http://schemas.xmlsoap.org/soap/envelope/"
 SOAP12: Final = "http://www.w3.org/2003/05/soap-envelope"
@@ -36,8 +36,8 @@ _OASIS: Final = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-"
 WSSE: Final = _OASIS + "wssecurity-secext-1.0.xsd"
 WSU: Final = _OASIS + "wssecurity-utility-1.0.xsd"
 X509V3: Final = _OASIS + "x509-token-profile-1.0#X509v3"
+_ID: Final = f"{{{WSU}}}Id"
 BASE64: Final = _OASIS + "soap-message-security-1.0#Base64Binary"
-SHA256: Final = "http://www.w3.org/2001/04/xmlenc#sha256"
 
 Part = Literal["Timestamp", "To", "MessageID", "Body"]
 AUTH_01: Final[tuple[Part, ...]] = ("Timestamp", "To")
@@ -89,8 +89,8 @@ def secure(
     etree.SubElement(stamp, f"{{{WSU}}}Expires").text = _written(now + timedelta(seconds=lifetime))
     covered = [_part(root, header, security, part) for part in parts]
     for element in (token, *covered):
-        if element.get(f"{{{WSU}}}Id") is None:
-            element.set(f"{{{WSU}}}Id", f"id-{uuid.uuid4()}")
+        if element.get(_ID) is None:
+            element.set(_ID, f"id-{uuid.uuid4()}")
     _sign(security, token, covered, handle)
     return xml.write(root)
 
@@ -106,25 +106,10 @@ def _written(at: datetime) -> str:
 
 
 def _sign(security: etree._Element, token: etree._Element, covered: list[etree._Element], handle: KeyHandle) -> None:
-    method = METHODS.get(handle.algorithm)
-    if method is None:
-        raise Misconfigured("GW-SIGN-041", algorithm=handle.algorithm)
-    signature = etree.SubElement(security, ds("Signature"))
-    info = etree.SubElement(signature, ds("SignedInfo"))
-    etree.SubElement(info, ds("CanonicalizationMethod"), Algorithm=EXC_C14N)
-    etree.SubElement(info, ds("SignatureMethod"), Algorithm=method.value)
-    for element in covered:
-        reference = etree.SubElement(info, ds("Reference"), URI=f"#{element.get(f'{{{WSU}}}Id')}")
-        transforms = etree.SubElement(reference, ds("Transforms"))
-        etree.SubElement(transforms, ds("Transform"), Algorithm=EXC_C14N)
-        etree.SubElement(reference, ds("DigestMethod"), Algorithm=SHA256)
-        digest = hashlib.sha256(xmlshape.canonical(element, EXC_C14N)).digest()
-        etree.SubElement(reference, ds("DigestValue")).text = base64.b64encode(digest).decode("ascii")
-    value = handle.sign(xmlshape.canonical(info, EXC_C14N))
-    etree.SubElement(signature, ds("SignatureValue")).text = base64.b64encode(value).decode("ascii")
+    references = [(f"#{e.get(_ID)}", xmlshape.canonical(e, EXC_C14N), (EXC_C14N,)) for e in covered]
+    signature = xmlshape.write_signature(security, handle, references, EXC_C14N)
     named = etree.SubElement(etree.SubElement(signature, ds("KeyInfo")), f"{{{WSSE}}}SecurityTokenReference")
-    uri = f"#{token.get(f'{{{WSU}}}Id')}"
-    etree.SubElement(named, f"{{{WSSE}}}Reference", URI=uri, ValueType=X509V3)
+    etree.SubElement(named, f"{{{WSSE}}}Reference", URI=f"#{token.get(_ID)}", ValueType=X509V3)
 
 
 # --- inbound ----------------------------------------
@@ -151,11 +136,11 @@ def verify(
     xmlshape.children(signature, [ds("SignedInfo"), ds("SignatureValue"), ds("KeyInfo")])
     expected = {part: _part(root, header, security, part) for part in parts}
     references = xmlshape.references(signature)
-    by_uri = {f"#{e.get(f'{{{WSU}}}Id')}": part for part, e in expected.items() if e.get(f"{{{WSU}}}Id")}
+    by_uri = {f"#{e.get(_ID)}": part for part, e in expected.items() if e.get(_ID)}
     methods = [xmlshape.check_transforms(r, ((EXC_C14N,),)) for r in references]
     uris = [str(r.get("URI")) for r in references]
     for part, element in expected.items():
-        if uris.count(f"#{element.get(f'{{{WSU}}}Id')}") != 1:
+        if uris.count(f"#{element.get(_ID)}") != 1:
             raise Refused("GW-SIGN-047", where=part)
     certificate = _token(security, signature, trust, now, names)
     covered = xmlshape.verified(root, signature, certificate, now, len(references))
@@ -199,7 +184,7 @@ def _token(
     named = signature.find(f"{ds('KeyInfo')}/{{{WSSE}}}SecurityTokenReference/{{{WSSE}}}Reference")
     if token.getparent() is not security or named is None:
         raise Refused("GW-SIGN-046", where="BinarySecurityToken")
-    if named.get("URI") != f"#{token.get(f'{{{WSU}}}Id')}" or token.get("ValueType") != X509V3:
+    if named.get("URI") != f"#{token.get(_ID)}" or token.get("ValueType") != X509V3:
         raise Refused("GW-SIGN-046", where="SecurityTokenReference")
     certificate = xmlshape.certificates_in(token, tag)[0]
     trust.check(certificate, (), now, names)

@@ -16,7 +16,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm, SignatureConstructionMethod
-from signxml.signer import XMLSigner
 from signxml.xades.xades import XAdESDataObjectFormat, XAdESSigner
 
 from gateway.errors import Misconfigured, Refused
@@ -82,10 +81,12 @@ def _settings(handle: KeyHandle) -> dict[str, Any]:
 def sign(body: bytes, handle: KeyHandle) -> bytes:
     """The document with an enveloped XML-DSig signature as the last child of its root."""
     root = xmlshape.strict_root(body)
-    signer = XMLSigner(**_settings(handle))
-    pen: Any = _Pen(handle)
-    made = signer.sign(root, key=pen, cert=[handle.certificate, *handle.chain], always_add_key_value=False)
-    return xml.write(made)
+    covered = [("", xmlshape.canonical(root, C14N), (ENVELOPED, C14N))]
+    signature = xmlshape.write_signature(root, handle, covered, C14N)
+    data = etree.SubElement(etree.SubElement(signature, ds("KeyInfo")), ds("X509Data"))
+    for der in (handle.der, *(c.public_bytes(Encoding.DER) for c in handle.chain)):
+        etree.SubElement(data, ds("X509Certificate")).text = base64.b64encode(der).decode("ascii")
+    return xml.write(root)
 
 
 def sign_xades(body: bytes, handle: KeyHandle, at: datetime, media_type: str = "text/xml") -> bytes:

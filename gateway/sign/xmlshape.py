@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import base64
 import copy
+import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -23,9 +24,10 @@ from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm, Signatur
 from signxml.exceptions import SignXMLException
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
-from gateway.errors import Refused
+from gateway.errors import Misconfigured, Refused
 from gateway.formats import xml
 from gateway.sign import algorithms
+from gateway.sign.keys import KeyHandle
 
 # at debug level the library logs the canonical bytes themselves (promise 10)
 logging.getLogger("signxml").setLevel(logging.CRITICAL + 1)
@@ -36,8 +38,9 @@ C14N11: Final = "http://www.w3.org/2006/12/xml-c14n11"
 EXC_C14N: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
 ENVELOPED: Final = DS + "enveloped-signature"
 CANONICAL: Final = frozenset({C14N, C14N11, EXC_C14N})
+SHA256: Final = "http://www.w3.org/2001/04/xmlenc#sha256"
 DIGESTS: Final = {
-    "http://www.w3.org/2001/04/xmlenc#sha256": DigestAlgorithm.SHA256,
+    SHA256: DigestAlgorithm.SHA256,
     "http://www.w3.org/2001/04/xmldsig-more#sha384": DigestAlgorithm.SHA384,
     "http://www.w3.org/2001/04/xmlenc#sha512": DigestAlgorithm.SHA512,
 }
@@ -58,25 +61,17 @@ def ds(name: str) -> str:
 def strict_root(body: bytes) -> etree._Element:
     """The root of a document in which nothing can hide: no DTD, comment, processing instruction or repeated id."""
     root = xml.read(body)
-    if any(not isinstance(node.tag, str) for node in root.getroottree().getroot().iter()) or _around(root):
+    if _HIDING(root) or root.getprevious() is not None or root.getnext() is not None:
         raise Refused("GW-SIGN-049")
-    seen: set[str] = set()
-    for value in _ids(root):
-        if value in seen:
-            raise Refused("GW-SIGN-048")
-        seen.add(value)
+    found = _IDS(root)
+    ids = [str(value) for value in found] if isinstance(found, list) else []
+    if len(ids) != len(set(ids)):
+        raise Refused("GW-SIGN-048")
     return root
 
 
-def _around(root: etree._Element) -> bool:
-    return root.getprevious() is not None or root.getnext() is not None
-
-
-def _ids(root: etree._Element) -> Iterable[str]:
-    for element in root.iter():
-        for name, value in element.attrib.items():
-            if etree.QName(name).localname.lower() == "id":
-                yield str(value)
+_HIDING: Final = etree.XPath("//comment() | //processing-instruction()")
+_IDS: Final = etree.XPath("//@*[translate(local-name(), 'ID', 'id') = 'id']")
 
 
 def whole(root: etree._Element) -> frozenset[str]:
@@ -171,6 +166,33 @@ def without(root: etree._Element, signature: etree._Element) -> etree._Element:
         else:
             parent.text = (parent.text or "") + removed.tail
     parent.remove(removed)
+    return made
+
+
+def write_signature(
+    parent: etree._Element, handle: KeyHandle, covered: Sequence[tuple[str, bytes, Sequence[str]]], method: str
+) -> etree._Element:
+    """A ds:Signature appended to `parent`, over (URI, canonical bytes, transforms); SignedInfo by `method`.
+
+    Written here because the libraries want to hold the private key. KeyInfo is left to the caller.
+    """
+    algorithm = METHODS.get(handle.algorithm)
+    if algorithm is None:
+        raise Misconfigured("GW-SIGN-041", algorithm=handle.algorithm)
+    made = etree.SubElement(parent, ds("Signature"), nsmap={"ds": DS})
+    info = etree.SubElement(made, ds("SignedInfo"))
+    etree.SubElement(info, ds("CanonicalizationMethod"), Algorithm=method)
+    etree.SubElement(info, ds("SignatureMethod"), Algorithm=algorithm.value)
+    for uri, data, transforms in covered:
+        reference = etree.SubElement(info, ds("Reference"), URI=uri)
+        chain = etree.SubElement(reference, ds("Transforms"))
+        for each in transforms:
+            etree.SubElement(chain, ds("Transform"), Algorithm=each)
+        etree.SubElement(reference, ds("DigestMethod"), Algorithm=SHA256)
+        digest = base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")
+        etree.SubElement(reference, ds("DigestValue")).text = digest
+    value = base64.b64encode(handle.sign(canonical(info, method))).decode("ascii")
+    etree.SubElement(made, ds("SignatureValue")).text = value
     return made
 
 
