@@ -27,12 +27,12 @@ def same(expected: Any, actual: Any) -> bool:
 
 def fits_pattern(pattern: Any, actual: Any) -> bool:
     """Whether a value has at least what the pattern has; each item of a pattern's list must be matched by some item."""
+    if type(actual) is list and type(pattern) is not list:
+        return any(fits_pattern(pattern, item) for item in actual)
     if type(pattern) is dict:
         return type(actual) is dict and all(
             name in actual and fits_pattern(value, actual[name]) for name, value in pattern.items()
         )
     if type(pattern) is list:
         return type(actual) is list and all(any(fits_pattern(each, item) for item in actual) for each in pattern)
-    if type(actual) is list:
-        return any(fits_pattern(pattern, item) for item in actual)
     return same(pattern, actual)

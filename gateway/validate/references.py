@@ -6,6 +6,7 @@ in the Bundle by fullUrl, by a relative URL against the entry's own base, with a
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -102,11 +103,13 @@ def contained(run: Run, id: str) -> Json | None:
     holder = run.container if run.container is not None else run.resource
     if not id:
         return holder
-    inner = holder.get("contained")
-    for each in inner if type(inner) is list else ():
-        if type(each) is dict and each.get("id") == id:
-            found: Json = each
-            return found
+    known = run.inner.get(builtins.id(holder))
+    if known is None:
+        inner = holder.get("contained")
+        held = [each for each in inner if type(each) is dict] if type(inner) is list else []
+        known = run.inner[builtins.id(holder)] = {each["id"]: each for each in held if type(each.get("id")) is str}
+    if id in known:
+        return known[id]
     return holder if holder.get("id") == id and run.container is not None else None
 
 

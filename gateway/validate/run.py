@@ -79,6 +79,7 @@ class Run:
         "findings",
         "ids",
         "index",
+        "inner",
         "policy",
         "probing",
         "reasons",
@@ -97,6 +98,7 @@ class Run:
         self.findings: list[Finding] = []
         self.anchors: set[str] = set()  # what links in narratives may point to, once it was asked
         self.busy: set[tuple[int, str]] = set()
+        self.inner: dict[int, dict[str, Json]] = {}  # resource -> its contained ones by id, once it was asked
         self.ids: set[tuple[int, str]] = set()  # (resource, element id)
         self.reasons: dict[tuple[str, str], str] = {}  # (location, rule) -> expression of a failed invariant
         self.probing = 0

@@ -256,7 +256,27 @@ CASES: list[tuple[str, tuple[Json, ...], str, Any, str, str]] = [
     ),
 ]  # fmt: skip
 
+BY_CODE = (
+    {
+        "path": "Observation.component",
+        "slicing": {"discriminator": [{"type": "pattern", "path": "code"}], "rules": "open"},
+    },
+    {"id": "Observation.component:sys", "path": "Observation.component", "sliceName": "sys", "min": 1},
+    {
+        "id": "Observation.component:sys.code.coding.system",
+        "path": "Observation.component.code.coding.system",
+        "fixedUri": "http://loinc.org",
+    },
+    {
+        "id": "Observation.component:sys.code.coding.code",
+        "path": "Observation.component.code.coding.code",
+        "fixedCode": "8480-6",
+    },
+)
 CASES += [
+    ("Observation", BY_CODE, "component/0/code", {"coding": [{"code": "x"}, {"system": "http://loinc.org", "code": "8480-6"}]}, "GW-VAL-035", "Observation.component[0].code.coding[0].code"),
+    ("Observation", BY_CODE, "component/0/code", {"coding": [{"system": "http://loinc.org", "code": "8480-6"}]}, "", ""),
+    ("Observation", BY_CODE, "component/0/code", {"coding": [{"system": "http://loinc.org", "code": "8462-4"}]}, "GW-VAL-031", "Observation"),
     (
         "Patient",
         ({"id": "Patient.extension:far", "path": "Patient.extension", "sliceName": "far", "min": 1, "type": [{"code": "Extension", "profile": [PROFILE + "far"]}]},),
