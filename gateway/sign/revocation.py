@@ -197,10 +197,22 @@ async def _by_crl(cert: asn1_x509.Certificate, path: ValidationPath, context: Va
     return "good"
 
 
-async def status(cert: asn1_x509.Certificate, path: ValidationPath, context: ValidationContext) -> str | None:
-    """None when the certificate is known to be good, else the code of what is known. Both sources are asked."""
+def answered(responses: Iterable[ocsp.OCSPResponse]) -> frozenset[int]:
+    """The serial numbers that the responses speak about."""
+    return frozenset(
+        int(single["cert_id"]["serial_number"].native) for r in responses for single in r.response_data["responses"]
+    )
+
+
+async def status(
+    cert: asn1_x509.Certificate, path: ValidationPath, context: ValidationContext, serials: frozenset[int]
+) -> str | None:
+    """None when the certificate is known to be good, else the code of what is known. Both sources are asked.
+
+    `serials` are those that the held OCSP responses speak about: an answer about somebody else is no answer.
+    """
     by_crl = await _by_crl(cert, path, context)
-    by_ocsp = await _by_ocsp(cert, path, context)
+    by_ocsp = await _by_ocsp(cert, path, context) if cert.serial_number in serials else "unknown"
     if by_crl == "revoked":
         return REVOKED_BY_CRL
     if by_ocsp == "revoked":

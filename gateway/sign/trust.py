@@ -205,8 +205,9 @@ class Trust:
         self, leaf: x509.Certificate, path: ValidationPath, between: tuple[x509.Certificate, ...], at: datetime
     ) -> None:
         context = self._context(between, at, REQUIRE_REVINFO, path)
+        serials = revocation.answered(self._lists()[1])
         for cert in list(path)[1:]:
-            code = drive(revocation.status(cert, path, context))
+            code = drive(revocation.status(cert, path, context, serials))
             if code is None or (code in FORGIVABLE and self._forgiven(at)):
                 continue
             _no(code, _pyca(cert.dump()) if cert.sha256 != _asn1(leaf).sha256 else leaf)
