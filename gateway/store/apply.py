@@ -53,7 +53,7 @@ class Applying:
         return {"state": change.to, "open": int(waits), "since": self.at}
 
 
-def apply(group: Group, step: Step) -> Committed:
+def apply(group: Group, step: Step, searchable: evidence.Found = None) -> Committed:
     """All of the step, or an exception and the caller undoes it."""
     found = changes.of(step)
     now = Applying(group, step)
@@ -66,7 +66,7 @@ def apply(group: Group, step: Step) -> Committed:
     for thing in (Thing.EXCHANGE, Thing.ANSWER):
         _write_things(now, thing, by_thing[thing])
     _settle_cases(now, by_thing[Thing.CASE])
-    evidence.others(now.group, now.feed, step)
+    evidence.others(now.group, now.feed, step, searchable)
     _journal(now)
     group.audit(step.audit)
     for change in found:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import bindparam, func, select
 
 from gateway.errors import Broken
 from gateway.message import Attempt, Conformity, Document, Receipt, RegistryEntry, Step, StoredResource
-from gateway.store import rows, schema
+from gateway.ports import IndexRow
+from gateway.store import rows, schema, search_write
 from gateway.store.engine import upsert
 from gateway.store.group import Group
 
@@ -40,7 +41,11 @@ def documents(group: Group, feed: int, step: Step) -> None:
             group.hand.insert(schema.lineage, lines)
 
 
-def others(group: Group, feed: int, step: Step) -> None:
+Found = Mapping[int, Sequence[IndexRow]] | None
+"""What can be searched in the resources of a step, by their place; None where nobody looked."""
+
+
+def others(group: Group, feed: int, step: Step, found: Found = None) -> None:
     """Attempts, receipts, conformity records, reference data and resources of the step."""
     versions: list[StoredResource] = []
     for write in step.writes:
@@ -58,7 +63,7 @@ def others(group: Group, feed: int, step: Step) -> None:
                 versions.append(write)
             case _:
                 pass
-    _resources(group, feed, step, versions)
+    _resources(group, feed, step, versions, found)
 
 
 def _attempt(group: Group, attempt: Attempt) -> None:
@@ -104,7 +109,7 @@ def _newest() -> Any:
     return select(func.max(table.c.version)).where(*mine)
 
 
-def _resources(group: Group, feed: int, step: Step, versions: Iterable[StoredResource]) -> None:
+def _resources(group: Group, feed: int, step: Step, versions: Iterable[StoredResource], found: Found) -> None:
     """Each as a new version of itself."""
     table = schema.resources
     latest: dict[tuple[str, str], int] = {}
@@ -119,3 +124,4 @@ def _resources(group: Group, feed: int, step: Step, versions: Iterable[StoredRes
         lines.append(row | {"version": latest[key], "feed": feed, "place": place, "at": step.at})
     if lines:
         group.hand.insert(table, lines)
+        search_write.resources(group, feed, step, lines, found)

@@ -32,7 +32,18 @@ from gateway.message import (
     Submission,
     SubmissionStatus,
 )
-from gateway.store import ask_delivery, ask_intake, ask_kept, engine, memory, recovery, retention
+from gateway.ports import Hit, Indexer, IndexRow, Scope, Search
+from gateway.store import (
+    ask_delivery,
+    ask_intake,
+    ask_kept,
+    engine,
+    memory,
+    recovery,
+    retention,
+    search_ask,
+    search_write,
+)
 from gateway.store.apply import apply
 from gateway.store.migrations import migrate
 from gateway.store.owner import Owner
@@ -52,9 +63,9 @@ class Ledger:
     while the database cannot be reached, and `Broken` GW-STORE-003 where bytes are not those that were written.
     """
 
-    def __init__(self, url: str, data: Path, clock: Clock) -> None:
+    def __init__(self, url: str, data: Path, clock: Clock, indexer: Indexer | None = None) -> None:
         self._url = engine.address(url, data)
-        self._data, self._clock = data, clock
+        self._data, self._clock, self._indexer = data, clock, indexer
         self._embedded = engine.dialect(self._url) == "sqlite"
         self._payloads = Payloads(data / "blobs" if self._embedded else None)
         self._owner = Owner(data)
@@ -70,6 +81,8 @@ class Ledger:
         """Own the data folder (SQLite), bring the tables up to date, begin to write. Raises `Misconfigured`."""
         await asyncio.to_thread(self._prepare)
         await self._writer.start()
+        if self._indexer is not None:
+            await self._index_the_rest(self._indexer)
 
     async def stop(self) -> None:
         """Commit what is waiting, close, give the folder free."""
@@ -119,7 +132,22 @@ class Ledger:
         """
         if self._payloads.spills(step):
             await asyncio.to_thread(self._payloads.spill, step)
-        return await self._writer.submit(lambda group: apply(group, step))
+        if not any(search_write.stored(step)):
+            return await self._writer.submit(lambda group: apply(group, step))
+        found = await asyncio.to_thread(self._found, step)
+        return await self._writer.submit(lambda group: apply(group, step, found))
+
+    def _found(self, step: Step) -> Mapping[int, Sequence[IndexRow]] | None:
+        """What can be searched in the step's resources; worked out before the writer is asked."""
+        if self._indexer is None:
+            return None
+        return {place: self._indexer(each) for place, each in enumerate(search_write.stored(step))}
+
+    async def _index_the_rest(self, indexer: Indexer) -> None:
+        """What was written without an indexer, or with other rules; a few at a time."""
+        await self._writer.submit(lambda group: search_write.begin(group, indexer.digest))
+        while await self._writer.submit(lambda group: search_write.catch_up(group, indexer, 200)):
+            pass
 
     async def recover(self) -> Sequence[str]:
         """Apply `flow.AFTER_CRASH` to what dead workers held; ids that became unknown. Call at start.
@@ -282,6 +310,42 @@ class Ledger:
 
     async def audit_chain_intact(self) -> bool:
         return await self._ask(ask_kept.audit_chain_intact)
+
+    async def search(self, asked: Search) -> Sequence[Hit]:
+        return await self._ask(search_ask.search, asked)
+
+    async def count_matches(self, asked: Search, most: int) -> int:
+        return await self._ask(search_ask.count_matches, asked, most)
+
+    async def current(self, type: str, ids: Sequence[str], scope: Scope, feed: int | None = None) -> list[KeptResource]:
+        return await self._ask(search_ask.current, type, ids, scope, feed)
+
+    async def newest(self, type: str, id: str, scope: Scope) -> KeptResource | None:
+        return await self._ask(search_ask.newest, type, id, scope)
+
+    async def version(self, type: str, id: str, version: int, scope: Scope) -> KeptResource | None:
+        return await self._ask(search_ask.version, type, id, version, scope)
+
+    async def versions(
+        self,
+        scope: Scope,
+        type: str | None = None,
+        id: str | None = None,
+        after: int = 0,
+        before: int | None = None,
+        limit: int = 50,
+        newest_first: bool = True,
+    ) -> Sequence[Hit]:
+        return await self._ask(search_ask.versions, scope, type, id, after, before, limit, newest_first)
+
+    async def position_since(self, at: datetime) -> int:
+        return await self._ask(search_ask.position_since, at)
+
+    async def last_updated(self, scope: Scope, feed: int) -> datetime | None:
+        return await self._ask(search_ask.last_updated, scope, feed)
+
+    async def carried(self, document: str, scope: Scope) -> Document | None:
+        return await self._ask(search_ask.carried, document, scope)
 
     async def counts(self) -> Mapping[str, Mapping[str, tuple[int, datetime | None]]]:
         return await self._ask(ask_kept.counts)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, func, insert, inspect, select
 
 from gateway.errors import Misconfigured
-from gateway.store import schema
+from gateway.store import schema, search_write
 
 
 class Migration(NamedTuple):
@@ -30,7 +30,10 @@ def _first(connection: Connection) -> None:
     connection.execute(insert(schema.feed), {"id": 1, "number": 0})
 
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (Migration(1, "the ledger", _first),)
+MIGRATIONS: Final[tuple[Migration, ...]] = (
+    Migration(1, "the ledger", _first),
+    Migration(2, "search", search_write.fill),
+)
 
 _LOCK: Final = 0x6C6564676572  # one migrating process at a time on PostgreSQL
 

@@ -396,7 +396,7 @@ async def test_migrations_go_forward_once_each(where: Where) -> None:
         taken.append(2)
         connection.exec_driver_sql("ALTER TABLE receipts ADD COLUMN later TEXT")
 
-    newer = (*MIGRATIONS, Migration(2, "later", second))
+    newer = (*MIGRATIONS, Migration(len(MIGRATIONS) + 1, "later", second))
     async with where.ledger():
         pass
     engine = writer_engine(store.engine.address(where.url, where.data))
