@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from argparse import Namespace
@@ -34,6 +35,7 @@ async def serve(arguments: Namespace, receive: bool = True) -> int:
         from gateway.app import Gateway  # while the workers load their rules, this process loads its rooms
 
         async with Gateway(settings, SystemClock(), pool, receive) as gateway:
+            print(f"pid {os.getpid()}", flush=True)
             for line in gateway.listening():
                 print(line, flush=True)
             print("ready", flush=True)

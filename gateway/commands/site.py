@@ -13,7 +13,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -192,6 +192,7 @@ class Site:
         self.log_path = folder / "gateway.log"
         self._stack = AsyncExitStack()
         self._process: asyncio.subprocess.Process | None = None
+        self._pid = 0
         self.http_port, self.mllp_port = free_port(), free_port()
 
     async def __aenter__(self) -> Self:
@@ -262,6 +263,7 @@ class Site:
         environment = {**os.environ, **self.plan.environment}
         if self.plan.package is not None:
             environment["PYTHONPATH"] = str(self.plan.package)
+        self._pid = 0
         command = (*wrap, sys.executable, "-m", "gateway", "serve", "--config", str(self.config))
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -270,8 +272,10 @@ class Site:
         assert self._process.stdout is not None
         async with asyncio.timeout(_START):
             while line := await self._process.stdout.readline():
+                if line.startswith(b"pid "):
+                    self._pid = int(line[4:])  # the gateway's own, also where something was put before the command
                 if line.strip() == b"ready":
-                    return self._process.pid
+                    return self._pid
         raise Misconfigured(detail=f"the gateway did not start; see {self.log_path}")
 
     async def kill(self) -> None:
@@ -282,12 +286,18 @@ class Site:
         """SIGTERM; its exit code."""
         return await self._end(signal.SIGTERM)
 
+    async def ended(self, seconds: float = 30) -> int:
+        """Wait until the gateway ends of its own accord (or by the hand of a test); its exit code."""
+        assert self._process is not None
+        async with asyncio.timeout(seconds):
+            return await self._process.wait()
+
     async def _end(self, number: signal.Signals) -> int:
         process, self._process = self._process, None
         if process is None:
             return 0
         if process.returncode is None:
-            process.send_signal(number)
+            os.kill(self._pid or process.pid, number)
             try:
                 async with asyncio.timeout(20):
                     await process.wait()
@@ -307,7 +317,15 @@ class Site:
 
     async def prepare(self, registry: Sequence[Any]) -> None:
         """Enter reference data and the conformity record."""
+        await self.enter_registry(registry)
+        await self.enter_conformity()
+
+    async def enter_registry(self, registry: Sequence[Any]) -> None:
+        """Import reference data."""
         await self.ask("registry_import", entries=[plain(entry) for entry in registry])
+
+    async def enter_conformity(self) -> None:
+        """Enter the exchange certificate without which nothing leaves for sepas."""
         now = datetime.now(UTC)
         record = {
             "destination": "sepas",
@@ -320,12 +338,13 @@ class Site:
         }
         await self.ask("conformity", record=record)
 
-    async def quiet(self, seconds: float) -> bool:
-        """Wait until nothing is on its way any more: no submission, item or exchange in a waiting state."""
+    async def quiet(self, seconds: float, but: Container[str] = ()) -> bool:
+        """Wait until nothing is on its way any more: no submission, item or exchange in a waiting state `but` these."""
         until = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < until:
             states = await self.ask("status")
-            if not any(s["waiting"] and s["count"] and s["thing"] in _ON_ITS_WAY for s in states):
+            here = [s for s in states if s["thing"] in _ON_ITS_WAY and s["state"] not in but]
+            if not any(s["waiting"] and s["count"] for s in here):
                 return True
             await asyncio.sleep(0.1)
         return False
