@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.errors import Misconfigured, Refused
-from gateway.sign import algorithms
+from gateway.sign import algorithms, certificates
 from gateway.sign.algorithms import Algorithm
 from gateway.sign.keys import KeyHandle, check_validity
 from gateway.sign.raw import RawSignature
@@ -51,8 +51,8 @@ def sign(body: bytes, handle: KeyHandle, at: datetime, algorithm: Algorithm | No
     )
     chain = [c.public_bytes(Encoding.DER) for c in handle.chain]
     content = _tlv(SEQUENCE, _oid("1.2.840.113549.1.7.1"))
-    certificates = _tlv(0xA0, *sorted([handle.der, *chain]))
-    data = _tlv(SEQUENCE, _VERSION, _tlv(SET, digesting), content, certificates, _tlv(SET, signer))
+    shown = _tlv(0xA0, *sorted([handle.der, *chain]))
+    data = _tlv(SEQUENCE, _VERSION, _tlv(SET, digesting), content, shown, _tlv(SET, signer))
     return _tlv(SEQUENCE, _oid("1.2.840.113549.1.7.2"), _tlv(0xA0, data))
 
 
@@ -136,9 +136,9 @@ def _verified(body: bytes, signature: bytes, trust: Trust, at: datetime, names: 
     if len(signers) != 1 or data["encap_content_info"]["content"].native is not None:
         raise Refused("GW-SIGN-046", where="SignerInfo")
     signer = signers[0]
-    certificates = [x509.load_der_x509_certificate(c.chosen.dump()) for c in data["certificates"]]
-    leaf = _signer_of(signer, certificates)
-    trust.check(leaf, [c for c in certificates if c != leaf], at, names)
+    found = [certificates.load(c.chosen.dump()) for c in data["certificates"]]
+    leaf = _signer_of(signer, found)
+    trust.check(leaf, [c for c in found if c != leaf], at, names)
     key = algorithms.public_key(leaf)
     claimed = (signer["digest_algorithm"]["algorithm"].native, signer["signature_algorithm"]["algorithm"].native)
     name = next((a for a in algorithms.allowed(key) if a in _ALGORITHMS and _fits(claimed, a)), None)
@@ -154,11 +154,11 @@ def _fits(claimed: tuple[str, str], name: Algorithm) -> bool:
     return claimed[0] == hashing and claimed[1] in {signing, "rsassa_pkcs1v15" if name.startswith("RS") else signing}
 
 
-def _signer_of(signer: cms.SignerInfo, certificates: list[x509.Certificate]) -> x509.Certificate:
+def _signer_of(signer: cms.SignerInfo, shown: list[x509.Certificate]) -> x509.Certificate:
     sid = signer["sid"]
     if sid.name == "issuer_and_serial_number":
         serial, issuer = sid.chosen["serial_number"].native, sid.chosen["issuer"].dump()
-        for each in certificates:
+        for each in shown:
             if each.serial_number == serial and each.issuer.public_bytes() == issuer:
                 return each
     raise Refused("GW-SIGN-044")

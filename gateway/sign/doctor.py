@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 from gateway.errors import GatewayError, finding
 from gateway.formats import json
 from gateway.message import Finding, Json
-from gateway.sign import algorithms, fse, modi
+from gateway.sign import algorithms, certificates, fse, modi
 from gateway.sign.trust import Trust
 
 Profile = Literal["fse-bearer", "fse-signature", "modi", ""]
@@ -123,7 +123,7 @@ def _certificates(header: Json) -> tuple[x509.Certificate, ...]:
     found = []
     for entry in _entries(header):
         try:
-            found.append(x509.load_der_x509_certificate(_bytes(entry)))
+            found.append(certificates.load(_bytes(entry)))
         except ValueError:
             continue
     return tuple(found)
@@ -170,7 +170,7 @@ _PKCS12_DATA: Final = bytes.fromhex("06092a864886f70d010701")
 
 def _not_a_certificate(content: bytes) -> Iterator[Finding]:
     try:
-        x509.load_der_x509_certificate(content)
+        certificates.load(content)
     except ValueError:
         found = "a PKCS#12 file" if _PKCS12_DATA in content[:64] else "something else"
         yield finding("GW-SIGN-104", found=found)

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding as Form
 from gateway.errors import GatewayError, Refused
 from gateway.formats import json
 from gateway.message import Json
-from gateway.sign import algorithms
+from gateway.sign import algorithms, certificates
 from gateway.sign.algorithms import Algorithm, Encoding, PublicKey
 from gateway.sign.keys import KeyHandle
 
@@ -152,6 +152,6 @@ def certificates_of(header: Json) -> list[x509.Certificate]:
     if not isinstance(chain, list) or not 0 < len(chain) <= 10:
         raise Refused("GW-SIGN-040", detail="x5c is not an array of certificates")
     try:
-        return [x509.load_der_x509_certificate(base64.b64decode(each, validate=True)) for each in chain]
+        return [certificates.load(base64.b64decode(each, validate=True)) for each in chain]
     except (ValueError, TypeError):
         raise Refused("GW-SIGN-040", detail="x5c holds something that is not base64 DER") from None

@@ -28,7 +28,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.errors import Misconfigured, Refused
 from gateway.settings import Key, secret
-from gateway.sign import algorithms, hsm
+from gateway.sign import algorithms, certificates, hsm
 from gateway.sign.algorithms import HASH, Algorithm, Encoding, PublicKey, rsa_padding, to_raw
 from gateway.sign.pbes2 import pbes2_close, pbes2_open
 from gateway.sign.sm2 import CURVE, Sm2Public
@@ -37,6 +37,7 @@ Kind = Literal["rsa2048", "rsa3072", "rsa4096", "p256", "p384", "ed25519", "sm2"
 _Software = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 _PEM: Final = b"-----BEGIN "
+_DER: Final = serialization.Encoding.DER
 
 
 class _Sm2:
@@ -336,8 +337,8 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
     content = _read(path)
     try:
         if _PEM in content:
-            return x509.load_pem_x509_certificates(content)
-        return [x509.load_der_x509_certificate(content)]
+            return [certificates.load(c.public_bytes(_DER)) for c in x509.load_pem_x509_certificates(content)]
+        return [certificates.load(content)]
     except ValueError as error:
         raise Misconfigured("GW-SIGN-001", what=str(path), detail=str(error)[:120]) from None
 

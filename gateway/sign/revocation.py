@@ -132,15 +132,17 @@ def readable(known: Known) -> tuple[list[crl.CertificateList], list[ocsp.OCSPRes
     for body in known.crls:
         try:
             parsed = crl.CertificateList.load(body, strict=True)
-            _ = parsed["tbs_cert_list"]["next_update"].native, parsed.issuer.hashable
-        except (ValueError, TypeError):
+            head = parsed["tbs_cert_list"]
+            _ = head["this_update"].native, head["next_update"].native, parsed.issuer.hashable
+            _ = head["crl_extensions"].native, parsed.issuing_distribution_point_value, parsed.crl_number_value
+        except _BROKEN:
             continue
         lists.append(parsed)
     for body in known.ocsps:
         try:
             response = ocsp.OCSPResponse.load(body, strict=True)
             _ = response.response_data["responses"].native
-        except (ValueError, TypeError, AttributeError):
+        except _BROKEN:
             continue
         responses.append(response)
     return lists, responses
@@ -166,6 +168,8 @@ def _named_issuers(cert: asn1_x509.Certificate) -> list[asn1_x509.Name]:
     return [g.chosen for g in general if g.name == "directory_name"]
 
 
+_BROKEN: Final = (ValueError, TypeError, KeyError, AttributeError)  # asn1crypto, deep inside a list or response
+
 Status = Literal["good", "revoked", "stale", "unknown", "foreign"]
 
 
@@ -178,7 +182,7 @@ async def _by_ocsp(cert: asn1_x509.Certificate, path: ValidationPath, context: V
         return "unknown"
     except OCSPValidationIndeterminateError as error:
         return "stale" if error.suspect_stale else "foreign"
-    except (OCSPValidationError, ValidationError, PathError):
+    except (OCSPValidationError, ValidationError, PathError, *_BROKEN):
         return "foreign"
     return "good"
 
@@ -192,7 +196,7 @@ async def _by_crl(cert: asn1_x509.Certificate, path: ValidationPath, context: Va
         return "unknown"
     except CRLValidationIndeterminateError as error:
         return "stale" if error.suspect_stale else "unknown"
-    except (CRLValidationError, ValidationError, PathError):
+    except (CRLValidationError, ValidationError, PathError, *_BROKEN):
         return "unknown"
     return "good"
 

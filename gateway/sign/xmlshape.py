@@ -26,7 +26,7 @@ from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from gateway.errors import Misconfigured, Refused
 from gateway.formats import xml
-from gateway.sign import algorithms
+from gateway.sign import algorithms, certificates
 from gateway.sign.keys import KeyHandle
 
 # at debug level the library logs the canonical bytes themselves (promise 10)
@@ -200,7 +200,7 @@ def certificates_in(element: etree._Element, tag: str) -> list[x509.Certificate]
     """The certificates in elements of that name, base64 DER."""
     try:
         return [
-            x509.load_der_x509_certificate(base64.b64decode("".join((e.text or "").split()), validate=True))
+            certificates.load(base64.b64decode("".join((e.text or "").split()), validate=True))
             for e in element.iter(tag)
         ]
     except ValueError:
