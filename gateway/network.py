@@ -16,14 +16,14 @@ import hashlib
 import ipaddress
 import ssl
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
-import httpx
+import httpcore
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -39,7 +39,15 @@ if find_spec("sniffio") is None:
 PORTS: Final = {"https": 443, "http": 80, "mllp": 2575}
 KEEPALIVE_SECONDS: Final = 3.0  # shorter than what servers keep, so that a reused connection is rarely a dead one
 MAX_CONNECTIONS: Final = 64
+END_HEAD: Final = b"\r\n\r\n"
 END_BLOCK: Final = b"\x1c\x0d"  # HL7 MLLP release 2: end of block, carriage return
+
+_BREAKS: Final = (
+    httpcore.NetworkError,
+    httpcore.TimeoutException,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+)
 
 # TLS 1.3: the server refuses our certificate after our side of the handshake is done. It has then read no
 # application data, so the request surely did not arrive although bytes had left. Where a reset swallows the alert
@@ -131,6 +139,10 @@ class _Progress:
         elif event.endswith("send_request_body.complete"):
             self.whole = True
         elif event.endswith(".failed"):  # httpcore goes on reading after a failed write and loses the reason
+            if event.endswith("send_request_headers.failed") and isinstance(
+                info["exception"], httpcore.LocalProtocolError
+            ):
+                self.sent = False  # refused by our own side before it was written
             self.refused = self.refused or _refused_in_handshake(info["exception"])
         elif event == "connection.start_tls.complete":
             stream = info["return_value"]
@@ -154,7 +166,9 @@ def _refused_in_handshake(error: BaseException) -> bool:
 def _not_sent_code(error: BaseException) -> str:
     if any(isinstance(each, ssl.SSLError) for each in _chain(error)):
         return "GW-NET-002"
-    return "GW-NET-009" if isinstance(error, httpx.PoolTimeout) else "GW-NET-001"
+    if isinstance(error, (httpcore.LocalProtocolError, ValueError)):
+        return "GW-NET-011"
+    return "GW-NET-009" if isinstance(error, httpcore.PoolTimeout) else "GW-NET-001"
 
 
 def _broke(error: BaseException, sent: bool) -> NotSent | MaybeSent:
@@ -163,8 +177,87 @@ def _broke(error: BaseException, sent: bool) -> NotSent | MaybeSent:
         return NotSent("GW-NET-002")
     if not sent:
         return NotSent(_not_sent_code(error))
-    timed_out = isinstance(error, (TimeoutError, httpx.TimeoutException))
+    timed_out = isinstance(error, (TimeoutError, httpcore.TimeoutException))
     return MaybeSent("GW-NET-006" if timed_out else "GW-NET-005")
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """A connection that knows when more came than the answer: it is not used again.
+
+    HTTP/1.1 has no other way to tell whose answer something is than its place. A second answer in the same packet
+    would wait in the parser and be taken for the answer to the next request.
+    """
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner, self._head, self._count = inner, bytearray(), 0
+        self._answering = self._surplus = False
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data = await self._inner.read(max_bytes, timeout)
+        self._answering = True
+        self._count += len(data)
+        if END_HEAD not in self._head:
+            self._head += data
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if self._answering:  # the next request begins
+            self._head, self._count, self._answering = bytearray(), 0, False
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        return _Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        # The pool drops an idle connection that has something to read, and this one has.
+        return True if info == "is_readable" and self._surplus else self._inner.get_extra_info(info)
+
+    def answered(self, body_length: int, framed: bool) -> None:
+        """The answer is over: `framed` says that its length was known beforehand."""
+        head_length = self._head.find(END_HEAD) + len(END_HEAD)
+        self._surplus = not framed or self._count != head_length + body_length
+
+
+class _Backend(httpcore.AsyncNetworkBackend):
+    """Connections that count."""
+
+    def __init__(self) -> None:
+        self._inner = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _Stream(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
+
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
+
+
+async def _whole(response: httpcore.Response, limit: int) -> Reply:
+    body = bytearray()
+    async for piece in response.aiter_stream():
+        body += piece
+        if len(body) > limit:
+            raise MaybeSent("GW-NET-007")
+    headers: dict[str, str] = {}
+    for name, value in response.headers:
+        key, text = name.decode("ascii").lower(), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    stream = response.extensions.get("network_stream")
+    if isinstance(stream, _Stream):
+        known = "content-length" in headers and "transfer-encoding" not in headers
+        stream.answered(len(body), known or response.status in (204, 304))
+    return Reply(response.status, headers, bytes(body))
 
 
 class _Line:
@@ -179,15 +272,13 @@ class _Line:
         if self.plain and not (peer.plaintext and is_loopback(parts.hostname or "")):
             raise Misconfigured("GW-NET-010", detail=f"peer {name}: plaintext is only allowed towards loopback")
         self.tls = None if self.plain else context(peer)
-        # The transport and not the client: no redirects, cookies, proxies or default headers to switch off.
-        self.transport = httpx.AsyncHTTPTransport(
-            verify=self.tls if self.tls is not None else True,
-            trust_env=False,
-            limits=httpx.Limits(
-                max_connections=MAX_CONNECTIONS,
-                max_keepalive_connections=MAX_CONNECTIONS,
-                keepalive_expiry=KEEPALIVE_SECONDS,
-            ),
+        # The pool and not a client: no redirects, cookies, proxies or default headers to switch off.
+        self.pool = httpcore.AsyncConnectionPool(
+            ssl_context=self.tls,
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=MAX_CONNECTIONS,
+            keepalive_expiry=KEEPALIVE_SECONDS,
+            network_backend=_Backend(),
         )
         self.timeouts = {
             "connect": peer.connect_seconds,
@@ -198,7 +289,7 @@ class _Line:
 
 
 class Outbound:
-    """`ports.Network` over httpx and asyncio, built from the `[peer.NAME]` entries of the settings."""
+    """`ports.Network` over httpcore and asyncio, built from the `[peer.NAME]` entries of the settings."""
 
     def __init__(self, peers: Mapping[str, Peer], context: Callable[[Peer], ssl.SSLContext] = tls_context) -> None:
         self._lines = {name: _Line(name, peer, context) for name, peer in peers.items()}
@@ -206,7 +297,7 @@ class Outbound:
     async def aclose(self) -> None:
         """Close every pooled connection."""
         for line in self._lines.values():
-            await line.transport.aclose()
+            await line.pool.aclose()
 
     def _line(self, peer: str, url: str) -> _Line:
         line = self._lines.get(peer)
@@ -225,31 +316,21 @@ class Outbound:
         """
         line = self._line(peer, url)
         progress = _Progress(line.pins)
-        plain = {"accept-encoding": "identity", **{name.lower(): value for name, value in headers.items()}}
+        if not all(part.isascii() for pair in headers.items() for part in pair):
+            raise NotSent("GW-NET-011")
+        plain: list[tuple[bytes | str, bytes | str]] = [("accept-encoding", "identity"), *headers.items()]
         try:
             async with asyncio.timeout(min(timeout, line.peer.total_seconds)):
                 extensions = {"trace": progress.trace, "timeout": line.timeouts}
-                request = httpx.Request(method, url, headers=plain, content=body, extensions=extensions)
-                reply = await self._exchange(line, request)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
+                async with line.pool.stream(
+                    method, url, headers=plain, content=body, extensions=extensions
+                ) as response:
+                    reply = await _whole(response, line.peer.max_response)
+        except (*_BREAKS, OSError, TimeoutError, ValueError) as error:  # ValueError: not to be written as HTTP
             raise (NotSent("GW-NET-002") if progress.refused else _broke(error, progress.sent)) from error
         if reply.status < 300 and not progress.whole:
             raise MaybeSent("GW-NET-005")  # a yes to what it had not read to its end
         return reply
-
-    async def _exchange(self, line: _Line, request: httpx.Request) -> Reply:
-        response = await line.transport.handle_async_request(request)
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        try:
-            body = bytearray()
-            async for piece in response.stream:
-                body += piece
-                if len(body) > line.peer.max_response:
-                    raise MaybeSent("GW-NET-007")
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return Reply(response.status_code, headers, bytes(body))
-        finally:
-            await response.aclose()
 
     async def mllp(self, peer: str, host: str, port: int, frame: bytes, timeout: float) -> bytes:
         """Send one framed message on a connection of its own and return the framed answer.

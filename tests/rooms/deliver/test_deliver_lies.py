@@ -273,6 +273,7 @@ async def test_a_second_answer_on_the_connection_is_not_taken_for_the_next_messa
     never = [Read(), Wait(5)]
     states = await two_in_a_row([[Read(), Send(twice), Read(), Wait(5)], never], memory)  # type: ignore[list-item]
     assert states == {"e1": "delivered", "e2": "unknown"}
+    assert memory.tries["e2"]["e2-1"].codes == ("GW-NET-006",), "the second answer was not even looked at"
 
 
 async def test_a_late_answer_does_not_land_on_the_next_message(memory: Memory) -> None:

@@ -352,9 +352,44 @@ def test_every_code_of_the_network_is_in_the_table() -> None:
 async def test_a_yes_to_a_request_that_had_not_left_whole_is_a_maybe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a transport makes of an early answer: who has not read the message cannot have taken it."""
 
-    async def early(self: Outbound, line: Any, request: Any) -> Reply:
-        return Reply(200, {}, b"yes")
+    async def early(self: Any, event: str, info: Any) -> None:
+        self.sent = True
 
-    monkeypatch.setattr(Outbound, "_exchange", early)
-    with pytest.raises(MaybeSent, match="GW-NET-005"):
-        await ask(Peer(origin="http://127.0.0.1:1", plaintext=True))
+    monkeypatch.setattr("gateway.network._Progress.trace", early)
+    async with Parrot([Read(), Send(OK), Close()]) as parrot:
+        with pytest.raises(MaybeSent, match="GW-NET-005"):
+            await ask(plain(parrot))
+
+
+@pytest.mark.parametrize("surplus", [b"x", OK, b"\r\n"], ids=["a byte", "an answer", "an empty line"])
+async def test_a_connection_that_says_more_than_its_answer_is_not_used_again(surplus: bytes) -> None:
+    """What is left over would be read as the answer to the next request."""
+    async with Parrot([[Read(), Send(OK + surplus), Read(), Wait(2)], [Read(), Send(OK), Wait(2)]]) as parrot:
+        network = Outbound({"p": plain(parrot)})
+        for _ in range(2):
+            assert (await network.request("p", "POST", f"{parrot.url}/a", {}, b"x", 2)).body == b"{}"
+        await network.aclose()
+        assert parrot.connections == 2
+
+
+async def test_a_connection_that_says_just_its_answer_is_used_again(authority: Authority) -> None:
+    """A handshake for each message would cost more than the message."""
+    for context in (None, authority.server()):
+        async with Parrot([Read(), Send(OK), Read(), Drip(OK, 0.001), Wait(2)], context) as parrot:
+            ca = str(authority.ca) if context else None
+            network = Outbound({"p": Peer(origin=parrot.url, ca=ca, plaintext=context is None)})
+            for _ in range(2):
+                assert (await network.request("p", "POST", f"{parrot.url}/a", {}, b"x", 2)).body == b"{}"
+            await network.aclose()
+            assert parrot.connections == 1
+
+
+@pytest.mark.parametrize("headers", [{"X": "a\r\nY: b"}, {"X": "نام"}, {"X Y": "a"}, {"": "a"}])
+async def test_what_cannot_be_written_as_http_is_not_sent(headers: dict[str, str]) -> None:
+    """A header that would forge another, or that no header can hold, ends before the first byte."""
+    async with Parrot([Read(), Send(OK), Close()]) as parrot:
+        network = Outbound({"p": plain(parrot)})
+        with pytest.raises(NotSent, match="GW-NET-011"):
+            await network.request("p", "POST", f"{parrot.url}/a", headers, b"x", 2)
+        await network.aclose()
+        assert parrot.received == []
