@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from gateway.errors import Misconfigured, text
 from gateway.message import Finding, Json
 from gateway.programme import Programme
 from gateway.validate import checks
 from gateway.validate.outcome import outcome
 from gateway.validate.pack import core, read_folder
-from gateway.validate.rulebook import Rulebook, Rules, folders
+from gateway.validate.rulebook import Rulebook, Rules, folders, misshapen
 from gateway.validate.run import Policy
 from gateway.validate.terminology import Service, _no_service
 
@@ -36,8 +37,14 @@ def load(
     """
     names = [name for each in programmes for name in (each.name, *each.profiles)]
     definitions = [one for folder in folders(home, list(dict.fromkeys(names))) for one in read_folder(folder)]
-    pack = core(home).over([*definitions, *extra])
-    rules = Rules(pack, service)
+    base = core(home)
+    given = [*definitions, *extra]
+    checker = Rules(base)
+    for each in given:
+        problem = misshapen(checker, each)
+        if problem is not None:
+            raise Misconfigured(detail=text(problem, "en"))
+    rules = Rules(base.over(given), service)
     made = {each.name: checks.load(Path(each.folder) / "checks.yaml", rules) for each in programmes if each.folder}
     return Rulebook(rules, made, policy or Policy())
 

@@ -58,7 +58,7 @@ class Pack:
     def add(self, definition: Json) -> None:
         """Take a definition; of several with one URL the last is found when no version is asked for."""
         kind, url = definition.get("resourceType"), definition.get("url")
-        if kind in self._made and isinstance(url, str):
+        if isinstance(kind, str) and kind in self._made and isinstance(url, str):
             self._made[kind][url] = definition
             self._versions.setdefault((kind, url), []).append(definition)
 

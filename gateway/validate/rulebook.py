@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 from typing import Any, Final
 
 from gateway import fhirpath
-from gateway.errors import Refused
+from gateway.errors import Refused, finding, text
 from gateway.fhirpath import Environment, FhirPathError
 from gateway.formats import json
 from gateway.message import Context, Finding, ItemResult, Json
@@ -21,7 +21,7 @@ from gateway.validate.extensions import value_at
 from gateway.validate.lineage import placed
 from gateway.validate.model import RESOURCES, Model, PathTypes, is_base
 from gateway.validate.overlay import Primitive, Profile
-from gateway.validate.pack import R4, Pack, split_canonical
+from gateway.validate.pack import FILES, R4, Pack, split_canonical
 from gateway.validate.references import Entry, Index
 from gateway.validate.run import MAX_DEPTH, MAX_FINDINGS, Path, Policy, Run, TooMany, errors, shown
 from gateway.validate.shape import Shape
@@ -315,8 +315,13 @@ class Rulebook:
             value = json.read(resource) if isinstance(resource, bytes) else resource
         except Refused as refused:
             return (refused.finding(),)
-        rules = Rules(self.rules.pack.over(definitions), self.rules.terminology.service) if definitions else self.rules
-        return _validate(rules, value, profiles, policy or self.policy, None)
+        if not definitions:
+            return _validate(self.rules, value, profiles, policy or self.policy, None)
+        problems = [misshapen(self.rules, each) for each in definitions]
+        usable = [each for each, problem in zip(definitions, problems, strict=True) if problem is None]
+        rules = Rules(self.rules.pack.over(usable), self.rules.terminology.service)
+        found = _validate(rules, value, profiles, policy or self.policy, None)
+        return (*(each for each in problems if each is not None), *found)
 
     def findings(self, result: ItemResult, context: Context) -> tuple[Finding, ...]:
         """All of an item: each resource, its profiles, the programme's checks; with the sender's places."""
@@ -330,6 +335,26 @@ class Rulebook:
         if checks is not None:
             found += checks.findings(self.rules, result, context, index)
         return tuple(found)
+
+
+def misshapen(rules: Rules, definition: Any) -> Finding | None:
+    """Why a definition cannot be used: it is not what R4 says a definition looks like. None: it can.
+
+    Compiling relies on it. Only what would mislead a compiler counts: wrong JSON kinds, and parts that are missing
+    inside (a concept without a code); a profile without a status is still a profile.
+    """
+    kind = definition.get("resourceType") if type(definition) is dict else None
+    url = shown(definition.get("url", "")) if type(definition) is dict else ""
+    if type(kind) is not str or kind not in FILES:
+        return finding("GW-VAL-054", url=url, detail=shown(kind))
+    for each in _validate(rules, definition, (), _QUIET, None):
+        inside = each.code == "GW-VAL-003" and each.location != kind
+        if inside or each.code in ("GW-VAL-005", "GW-VAL-049", "GW-VAL-050", "GW-VAL-057"):
+            return finding("GW-VAL-054", url=url, detail=f"{each.location}: {text(each, 'en')}")
+    return None
+
+
+_QUIET: Final = Policy(unknown_extension=None, narrative="information", best_practice=False, undecided=False)
 
 
 def _validate(

@@ -7,6 +7,7 @@ Invariant of the fuzzing below: `validate` returns findings for whatever is in t
 
 from __future__ import annotations
 
+import copy
 import time
 from typing import Any
 
@@ -160,3 +161,68 @@ def test_fuzzing_never_raises(kind: str, members: dict[str, Any]) -> None:
             assert text(each, language)
             mend(each, language)
     assert json.write(outcome(found[:5]))
+
+
+_JUNK = st.sampled_from(
+    [
+        None,
+        1,
+        -1,
+        "x",
+        [],
+        {},
+        ["x"],
+        [{}],
+        [None],
+        {"a": 1},
+        True,
+        "Patient.x.y",
+        "*",
+        "http://hl7.org/fhir/StructureDefinition/Patient",
+    ]
+)
+_DEFINITION = {
+    "resourceType": "StructureDefinition", "url": "http://x.invalid/p", "type": "Patient", "derivation": "constraint",
+    "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Patient",
+    "differential": {"element": [
+        {"id": "Patient", "path": "Patient", "constraint": [{"key": "t", "severity": "error", "human": "x", "expression": "name.exists()"}]},
+        {"id": "Patient.identifier", "path": "Patient.identifier", "slicing": {"discriminator": [{"type": "value", "path": "system"}], "rules": "open"}},
+        {"id": "Patient.identifier:a", "path": "Patient.identifier", "sliceName": "a", "min": 1, "max": "1"},
+        {"id": "Patient.identifier:a.system", "path": "Patient.identifier.system", "fixedUri": "http://x.invalid/a", "maxLength": 9},
+        {"id": "Patient.maritalStatus", "path": "Patient.maritalStatus", "binding": {"strength": "required", "valueSet": "http://x.invalid/vs"}},
+        {"id": "Patient.managingOrganization", "path": "Patient.managingOrganization", "type": [{"code": "Reference", "targetProfile": ["http://x.invalid/p"]}]},
+    ]},
+}  # fmt: skip
+_VALUES = {
+    "resourceType": "ValueSet", "url": "http://x.invalid/vs",
+    "compose": {"include": [{"system": "http://x.invalid/cs", "filter": [{"property": "concept", "op": "is-a", "value": "a"}]}], "exclude": [{"valueSet": ["http://x.invalid/vs"]}]},
+}  # fmt: skip
+_SYSTEM = {
+    "resourceType": "CodeSystem",
+    "url": "http://x.invalid/cs",
+    "content": "complete",
+    "concept": [{"code": "a", "concept": [{"code": "b"}]}],
+}
+_PATIENT = {
+    "resourceType": "Patient", "identifier": [{"system": "http://x.invalid/a"}], "managingOrganization": {"reference": "#"},
+    "maritalStatus": {"coding": [{"system": "http://x.invalid/cs", "code": "b"}]},
+}  # fmt: skip
+
+
+def _spots(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, each in inner for found in [(*way, key), *_spots(each, (*way, key))]]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_a_broken_definition_is_a_finding(data: st.DataObject) -> None:
+    """Whatever stands in a profile, value set or code system: findings, no traceback."""
+    definitions: list[Any] = copy.deepcopy([_DEFINITION, _VALUES, _SYSTEM])
+    which = data.draw(st.integers(0, 2))
+    *steps, last = data.draw(st.sampled_from(_spots(definitions[which])))
+    holder = definitions[which]
+    for step in steps:
+        holder = holder[step]
+    holder[last] = data.draw(_JUNK)
+    assert BOOK.validate(_PATIENT, ("http://x.invalid/p",), definitions) is not None
