@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gateway.message import Finding
 
-_STRUCTURE: Final = frozenset(f"GW-VAL-{number:03}" for number in range(2, 11))
+_STRUCTURE: Final = frozenset(f"GW-VAL-{number:03}" for number in (*range(2, 11), 72, 73))
 _WORD: Final = re.compile(r"[A-Za-z_]\w*")
 
 

@@ -299,9 +299,12 @@ def said(run: Run, path: Path, code: str, reason: str, value: Any) -> None:
     elif reason == "empty":
         run.say("GW-VAL-007", path)
     else:
-        run.say("GW-VAL-006", path, args={"value": shown(value), "type": code, "reason": reason})
+        run.say(
+            _OF_REASON.get(reason, "GW-VAL-006"), path, args={"value": shown(value), "type": code, "reason": reason}
+        )
 
 
+_OF_REASON: Final = {"zone": "GW-VAL-072", "day": "GW-VAL-073"}
 _NUMBERS: Final = frozenset({"integer", "unsignedInt", "positiveInt", "decimal"})
 
 
