@@ -10,10 +10,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
-import rfc8785
 from cryptography import x509
 from lxml import etree
 
@@ -22,25 +20,13 @@ from gateway.formats import json, xml
 from gateway.message import Finding
 from gateway.sign import algorithms, jws, wss, xmldsig, xmlshape
 from gateway.sign.algorithms import Algorithm, PublicKey
+from gateway.sign.canonical import jcs
 from gateway.sign.doctor import BOM
 from gateway.sign.life import expiry
 from gateway.sign.sm2 import DEFAULT_SIGNER_ID, Sm2Public
 from gateway.sign.trust import Trust
 
 _IDS: Final = (b"", DEFAULT_SIGNER_ID, b"TLSv1.3+GM+Cipher+Suite")
-
-
-def _canonical_json(body: bytes) -> bytes:
-    return rfc8785.dumps(_floats(json.read(body)))
-
-
-def _floats(value: Any) -> Any:
-    """RFC 8785 knows no decimals: 1.50 becomes 1.5, which is why nobody should sign that form."""
-    if isinstance(value, dict):
-        return {k: _floats(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_floats(v) for v in value]
-    return float(value) if isinstance(value, Decimal) else value
 
 
 _FORMS: Final[tuple[tuple[str, Callable[[bytes], bytes]], ...]] = (
@@ -50,7 +36,7 @@ _FORMS: Final[tuple[tuple[str, Callable[[bytes], bytes]], ...]] = (
     ("with a last line end", lambda b: b + b"\n"),
     ("line ends LF", lambda b: b.replace(b"\r\n", b"\n")),
     ("line ends CRLF", lambda b: b.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")),
-    ("canonical JSON, RFC 8785", _canonical_json),
+    ("canonical JSON, RFC 8785", jcs),
     ("base64 of the bytes", base64.b64encode),
     ("canonical XML", lambda b: xmlshape.canonical(xml.read(b), xmlshape.C14N)),
     ("exclusive canonical XML", lambda b: xmlshape.canonical(xml.read(b), xmlshape.EXC_C14N)),
@@ -76,7 +62,7 @@ def _explained(body: bytes, signature: bytes, key: PublicKey, algorithm: Algorit
             if _fits(form(body), signature, key, algorithm):
                 yield finding("GW-SIGN-118", form=name)
                 return
-        except (GatewayError, ValueError, rfc8785.CanonicalizationError):
+        except (GatewayError, ValueError):
             continue
 
 
@@ -122,7 +108,7 @@ def _other_form(body: bytes, fits: Callable[[bytes], bool]) -> Iterator[Finding]
             if fits(form(body)):
                 yield finding("GW-SIGN-118", form=name)
                 return
-        except (GatewayError, ValueError, rfc8785.CanonicalizationError):
+        except (GatewayError, ValueError):
             continue
     yield finding("GW-SIGN-042")
 

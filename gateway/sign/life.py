@@ -188,6 +188,7 @@ def check(settings: Settings, now: datetime) -> Iterator[tuple[str, Finding]]:
             yield f"key.{name}", each
     for name, path in settings.trust.items():
         if name == "revocation":
+            yield from (("trust.revocation", each) for each in _check_records(Path(path)))
             continue
         try:
             for anchor in anchors_from(Path(path)):
@@ -195,6 +196,15 @@ def check(settings: Settings, now: datetime) -> Iterator[tuple[str, Finding]]:
                     yield f"trust.{name}", each
         except GatewayError as error:
             yield f"trust.{name}", error.finding()
+
+
+def _check_records(folder: Path) -> Iterator[Finding]:
+    record = folder / revocation.GRACE
+    try:
+        if record.exists():
+            revocation.read_grace(record.read_bytes())
+    except Misconfigured as error:
+        yield error.finding()
 
 
 def _check_key(key: Key, trust: Trust | None, now: datetime) -> Iterator[Finding]:

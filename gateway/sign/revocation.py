@@ -9,7 +9,7 @@ else is unknown, and unknown is a refusal unless an operator recorded a grace pe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal, Protocol
@@ -56,6 +56,7 @@ class Grace(msgspec.Struct, frozen=True, kw_only=True):
 
 WITHDRAWN: Final = "withdrawn.txt"
 GRACE: Final = "grace.json"
+_RECORDS: Final = frozenset({WITHDRAWN, GRACE})
 FINGERPRINT: Final = hashes.SHA256()
 
 
@@ -97,33 +98,46 @@ class Folder:
         self._known = Known()
 
     def known(self) -> Known:
-        """What lies in the folder now."""
-        files = sorted(
-            p for p in self._folder.glob("*") if p.suffix in {".crl", ".ocsp"} or p.name in {WITHDRAWN, GRACE}
-        )
-        seen = tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in files)
-        if seen != self._seen:
-            read = {p: p.read_bytes() for p in files}
-            grace = next((body for p, body in read.items() if p.name == GRACE), None)
-            self._known = Known(
-                tuple(_der(body) for p, body in read.items() if p.suffix == ".crl"),
-                tuple(_der(body) for p, body in read.items() if p.suffix == ".ocsp"),
-                frozenset(read.get(self._folder / WITHDRAWN, b"").decode("ascii", "replace").split()),
-                _grace(grace) if grace is not None else None,
-            )
-            self._seen = seen
+        """What lies in the folder now; while a file is being exchanged, what lay there before."""
+        try:
+            files = sorted(p for p in self._folder.glob("*") if p.suffix in {".crl", ".ocsp"} or p.name in _RECORDS)
+            seen = tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in files)
+            if seen != self._seen:
+                self._known, self._seen = self._read({p: p.read_bytes() for p in files}), seen
+        except OSError:
+            return self._known
         return self._known
 
+    def _read(self, files: Mapping[Path, bytes]) -> Known:
+        return Known(
+            tuple(_der(body) for p, body in files.items() if p.suffix == ".crl"),
+            tuple(_der(body) for p, body in files.items() if p.suffix == ".ocsp"),
+            frozenset(files.get(self._folder / WITHDRAWN, b"").decode("ascii", "replace").split()),
+            _grace(files.get(self._folder / GRACE)),
+        )
 
-def _grace(content: bytes) -> Grace:
+
+def read_grace(content: bytes) -> Grace:
+    """The recorded grace period, or `Misconfigured`."""
     try:
         return msgspec.convert(json.read(content), Grace)
     except (msgspec.ValidationError, GatewayError) as error:
         raise Misconfigured("GW-SIGN-001", what=GRACE, detail=str(error)[:120]) from None
 
 
+def _grace(content: bytes | None) -> Grace | None:
+    """A record that cannot be read forgives nothing; `gateway certs check` says what is wrong with it."""
+    try:
+        return read_grace(content) if content is not None else None
+    except Misconfigured:
+        return None
+
+
 def _der(content: bytes) -> bytes:
-    return bytes(pem.unarmor(content)[2]) if pem.detect(content) else content
+    try:
+        return bytes(pem.unarmor(content)[2]) if pem.detect(content) else content
+    except ValueError:
+        return content  # broken armour: unreadable, so it says nothing
 
 
 def readable(known: Known) -> tuple[list[crl.CertificateList], list[ocsp.OCSPResponse]]:

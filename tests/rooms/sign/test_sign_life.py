@@ -139,6 +139,17 @@ def test_grace_is_recorded_with_an_end_and_ends(authority: Authority, now: datet
     assert trust.problem(handle.certificate, (), now + timedelta(hours=2)) == "GW-SIGN-015"
 
 
+def test_a_grace_record_that_cannot_be_read_forgives_nothing(
+    authority: Authority, now: datetime, tmp_path: Path
+) -> None:
+    """A typing error must not open the gate."""
+    handle = authority.issue(name("Test Signer"), "p256", now)
+    trust = Trust("document", [authority.certificate], Folder(tmp_path))
+    for record in ('{"until": "2999-01-01T00:00:00"}', '{"until": "2999-01-01", "recorded_by": "x"}', "{", ""):
+        (tmp_path / "grace.json").write_text(record)
+        assert trust.problem(handle.certificate, (), now) == "GW-SIGN-015"
+
+
 # --- the command ----------------------------------------
 
 
@@ -195,6 +206,8 @@ def test_the_command_lists_and_checks(run: Run, site: Manifest) -> None:
     code, said = run("check")
     assert code == 0
     assert "key.sepas GW-SIGN-132" in said
+    (site.revocation / "grace.json").write_text("{")
+    assert "trust.revocation GW-SIGN-001" in run("check")[1]
     site.evidence.key.chmod(0o644)
     assert "GW-SIGN-133" in run("check")[1]
     site.signer.key.unlink()

@@ -16,7 +16,7 @@ from jwcrypto import jwt as other_jwt
 
 from gateway.errors import Refused
 from gateway.formats import json
-from gateway.sign import fse, jws, modi, tokens
+from gateway.sign import canonical, fse, jws, modi, tokens
 from gateway.sign.keys import KeyHandle
 from gateway.sign.replay import Seen
 from gateway.sign.tokens import Rules
@@ -158,6 +158,48 @@ def test_base64url_has_one_spelling() -> None:
     with pytest.raises(Refused):
         jws.decode("AA==")
     assert jws.decode("AA") == b"\0"
+
+
+def test_signatures_of_an_elliptic_key_have_one_form(ec_handle: KeyHandle) -> None:
+    """r and s of zero, of the order, over it, in DER, too short, too long, mirrored lengths: all refused."""
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    good = jws.sign(ec_handle, {}, b"{}")
+    head, value = good.rpartition(".")[0], jws.decode(good.rpartition(".")[2])
+    r, s = value[:32], value[32:]
+
+    def number(value: int) -> bytes:
+        return value.to_bytes(32, "big")
+
+    forms = [
+        bytes(64),
+        r + bytes(32),
+        bytes(32) + s,
+        r + number(order),
+        number(order) + s,
+        number((int.from_bytes(r, "big") + order) % 2**256) + s,
+        ec_handle.sign(head.encode(), encoding="der"),
+        value[:-1],
+        value + b"\0",
+        b"\0" + value,
+        r,
+        b"",
+        s + r,
+    ]
+    jws.verify(good, ec_handle.public, "ES256")
+    for form in forms:
+        with pytest.raises(Refused):
+            jws.verify(f"{head}.{jws.encode(form)}", ec_handle.public, "ES256")
+
+
+def test_canonical_json_is_a_choice_of_the_peer_and_never_loses_a_number(ec_handle: KeyHandle) -> None:
+    """RFC 8785 where a profile wants it; what it cannot carry, and repeated keys, are refused."""
+    form = canonical.jcs(rb'{"b": 1.50, "a": [true, null, "\u00e9"]}')
+    assert form == '{"a":[true,null,"é"],"b":1.5}'.encode()
+    token = jws.sign(ec_handle, {}, form, detached=True)
+    jws.verify(token, ec_handle.public, "ES256", payload=canonical.jcs(b'{"a":[true,null,"\xc3\xa9"],"b":1.5}'))
+    for lost in (b'{"a":1,"a":1}', b'{"a":0.12345678901234567890123}', b'{"a":12345678901234567890}', b'{"a":1e400}'):
+        with pytest.raises(Refused):
+            canonical.jcs(lost)
 
 
 # --- ModI ----------------------------------------
