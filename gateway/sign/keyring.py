@@ -12,6 +12,7 @@ from gateway.settings import Destination, Key
 from gateway.sign.cms import CmsSigner
 from gateway.sign.keys import KeyHandle, open_key
 from gateway.sign.raw import HeaderProof, NoSigner, RawSigner, Thumb
+from gateway.sign.signers import CanonicalFirst, XmlSigner
 
 _Stamp = tuple[tuple[str, int, int], ...]
 
@@ -67,7 +68,9 @@ def _stamp(key: Key) -> _Stamp:
 def _raw(destination: Destination, ring: KeyRing) -> Signer:
     options = destination.options
     thumb: Thumb = "sha1" if options.get("thumbprint") == "sha1" else "sha256"
-    return RawSigner(ring.need(destination.signing_key), "RS256", options.get("signature_method", ""), thumb)
+    signer = RawSigner(ring.need(destination.signing_key), "RS256", options.get("signature_method", ""), thumb)
+    form = options.get("signature_form", "")
+    return CanonicalFirst(signer, form) if form else signer
 
 
 def _proof(destination: Destination, ring: KeyRing) -> Signer:
@@ -80,6 +83,10 @@ def _cms(destination: Destination, ring: KeyRing) -> Signer:
     return CmsSigner(ring.need(destination.signing_key))
 
 
+def _xml(destination: Destination, ring: KeyRing) -> Signer:
+    return XmlSigner(ring.need(destination.signing_key))
+
+
 def _none(destination: Destination, ring: KeyRing) -> Signer:
     return NoSigner()
 
@@ -89,6 +96,7 @@ SIGNERS: Final[dict[str, Callable[[Destination, KeyRing], Signer]]] = {
     "raw-rsa-sha256": _raw,
     "header-proof": _proof,
     "cms": _cms,
+    "xml-dsig": _xml,
 }
 """Signers by the name that a destination's `signer` has."""
 
