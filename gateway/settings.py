@@ -155,6 +155,31 @@ class Key(Part, frozen=True, kw_only=True):
     signer_id: str = ""  # SM2 only; empty: the default of GM/T 0009
 
 
+class Repository(Part, frozen=True, kw_only=True):
+    """What a repository that pulls may see. Its programmes and credentials are those of the sender of that id."""
+
+    sender: str  # id of a [[sender]] with the role repository
+    scopes: tuple[str, ...] = ("system/*.rs",)  # SMART scopes that it may have
+    senders: tuple[str, ...] = ()  # only what these sent; empty: what any sender of its programmes sent
+    valid_from: str = ""  # ISO days, inclusive
+    valid_to: str = ""
+    jwks: str = ""  # file with its public keys (RFC 7517), for SMART backend services
+
+
+class Pull(Part, frozen=True, kw_only=True):
+    """The FHIR API for repositories that pull, on the HTTP listener. Without this table it is not there."""
+
+    path: str = "/fhir"
+    base: str = ""  # our URL as repositories know it; empty: as they called us
+    token_seconds: int = 300
+    per_minute: int = 1200  # requests of one repository
+    search_seconds: float = 5.0
+    page_bytes: int = 8 * 1024 * 1024
+    exports: int = 4  # bulk exports of one repository at a time
+    export_hours: int = 24  # how long a finished export can be fetched
+    repository: tuple[Repository, ...] = ()
+
+
 class Settings(Part, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -174,6 +199,7 @@ class Settings(Part, frozen=True, kw_only=True):
     destination: tuple[Destination, ...] = ()
     key: Mapping[str, Key] = msgspec.field(default_factory=dict)
     trust: Mapping[str, str] = msgspec.field(default_factory=dict)  # purpose -> PEM file of anchors
+    pull: Pull | None = None
 
     def one_destination(self, id: str) -> Destination:
         """The destination of that id, or Misconfigured."""
@@ -196,7 +222,7 @@ def secret(reference: str) -> bytes:
         raise Misconfigured(detail=f"{reference}: {error.strerror}") from None
 
 
-_PATHS = frozenset({"home", "data", "certificate", "key", "chain", "ca", "client_ca", "crl", "id_key", "trust"})
+_PATHS = frozenset({"home", "data", "certificate", "key", "chain", "ca", "client_ca", "crl", "id_key", "trust", "jwks"})
 
 
 def _anchor(value: Any, base: Path, name: str = "") -> Any:

@@ -134,7 +134,7 @@ def catch_up(group: Group, indexer: Callable[[StoredResource], Sequence[IndexRow
     found: dict[int, Sequence[IndexRow]] = {}
     for line in lines:
         body = group.payloads.read(line, "body", f"{line['type']}/{line['id']}") or b""
-        names = ("type", "id", "programme", "sender")
+        names = ("type", "id", "programme", "sender", "document")
         value = StoredResource(**{n: line[n] for n in names}, body=body, deleted=bool(line["deleted"]))
         found[line["at_position"]] = indexer(value)
     rows(group, found)
