@@ -10,7 +10,7 @@ import fnmatch
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
 from cryptography.x509.oid import NameOID
 
+from gateway.clock import SystemClock
 from gateway.errors import Misconfigured
 from gateway.sign import keys
 from gateway.sign.algorithms import CertifiableKey, PublicKey
@@ -72,7 +73,7 @@ def make(
     """
     refuse_tracked(folder)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    at = now or datetime.now(UTC)
+    at = now or SystemClock().now()
     authority = Authority.create("Throw-away root", at)
     revocation = folder / "revocation"
     revocation.mkdir(exist_ok=True)

@@ -120,6 +120,29 @@ def token_request(assertion: str, client: str) -> dict[str, str]:
     }
 
 
+def check_authorization(
+    headers: Mapping[str, str],
+    rules: Rules,
+    now: datetime,
+    seen: Memory | None = None,
+    *,
+    trust: Trust | None = None,
+    key: PublicKey | None = None,
+) -> Json:
+    """The claims of the bearer token: ID_AUTH_REST_01, with `rules.once` ID_AUTH_REST_02, or a PDND voucher.
+
+    For a voucher `key` is PDND's, and `rules.equal` names what it has to be for: producerId, eserviceId, descriptorId.
+    """
+    scheme, _, token = {k.lower(): v for k, v in headers.items()}.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Refused("GW-SIGN-040", detail="no bearer token")
+    if key is not None:
+        return tokens.check(token, key, rules, now, seen)
+    if trust is None:
+        raise Refused("GW-SIGN-044")
+    return tokens.check_with_certificate(token, trust, rules, now, seen)[0]
+
+
 def check_integrity(
     headers: Mapping[str, str],
     body: bytes,

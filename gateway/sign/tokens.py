@@ -39,6 +39,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     future: int = 5  # how far its time may lie ahead of our clock
     required: tuple[str, ...] = ("iat", "exp", "aud")
     once: bool = False  # jti is required and remembered
+    equal: Mapping[str, str] = msgspec.field(default_factory=dict)  # further claims and the value each has to have
 
 
 def make(
@@ -108,7 +109,7 @@ def _check_claims(claims: Json, rules: Rules, now: datetime) -> None:
     audiences = audience if isinstance(audience, list) else [audience]
     if not rules.audience or rules.audience not in audiences:
         raise Refused("GW-SIGN-053")
-    for name, expected in (("iss", rules.issuer), ("sub", rules.subject)):
+    for name, expected in (("iss", rules.issuer), ("sub", rules.subject), *rules.equal.items()):
         if expected and claims.get(name) != expected:
             raise Refused("GW-SIGN-054", claim=name)
 

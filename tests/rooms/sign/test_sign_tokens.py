@@ -231,6 +231,36 @@ def test_integrity_covers_the_bytes_that_leave(
     assert refused(headers | {"Digest": modi.digest(body)}, body) == "GW-SIGN-040"
 
 
+def test_a_bearer_token_opens_the_door_once_and_a_voucher_only_its_own(
+    rsa_handle: KeyHandle, document_trust: Trust, now: datetime, tmp_path: Path
+) -> None:
+    """ID_AUTH_REST_02 with a certificate; a PDND voucher with PDND's key, for our e-service and no other."""
+    trust = Trust("token", document_trust.anchors, document_trust._revocations)
+    sent = modi.authorization(rsa_handle, AUDIENCE, now, issuer="c", subject="c")
+    rules = Rules(audience=AUDIENCE, algorithms=("RS256",), issuer="c", once=True)
+    seen = Seen(tmp_path)
+    assert modi.check_authorization(sent, rules, now, seen, trust=trust)["sub"] == "c"
+    voucher = modi.authorization(
+        rsa_handle, AUDIENCE, now, naming="kid", kid="k", claims={"producerId": "p", "eserviceId": "e"}
+    )
+    ours = Rules(audience=AUDIENCE, algorithms=("RS256",), equal={"producerId": "p", "eserviceId": "e"})
+    modi.check_authorization(voucher, ours, now, key=rsa_handle.public)
+    other = Rules(audience=AUDIENCE, algorithms=("RS256",), equal={"producerId": "p", "eserviceId": "other"})
+    cases: list[tuple[dict[str, str], Rules, str]] = [
+        (sent, rules, "GW-SIGN-057"),
+        ({"Authorization": "Basic eDp5"}, rules, "GW-SIGN-040"),
+        ({}, rules, "GW-SIGN-040"),
+        (voucher, rules, "GW-SIGN-040"),  # it brings no certificate
+    ]
+    for headers, wanted, code in cases:
+        with pytest.raises(Refused) as refused:
+            modi.check_authorization(headers, wanted, now, seen, trust=trust)
+        assert refused.value.code == code
+    with pytest.raises(Refused) as refused:
+        modi.check_authorization(voucher, other, now, key=rsa_handle.public)
+    assert refused.value.code == "GW-SIGN-054"
+
+
 def test_an_empty_payload_is_signed_like_any_other(rsa_handle: KeyHandle, now: datetime, tmp_path: Path) -> None:
     """A GET has a body of no bytes, and its digest is the one of no bytes."""
     sent = modi.integrity(rsa_handle, AUDIENCE, b"", {}, now, naming="kid", kid="k1")
