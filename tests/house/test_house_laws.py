@@ -120,7 +120,7 @@ ONE_PLACE = {
     r"^(etree|lxml\.etree)\.(fromstring|XML|parse|iterparse|XMLParser|HTML)$|^XMLParser$": {"gateway/formats/xml.py"},
     r"^(json|orjson|ujson)\.loads?$|^json\.JSONDecoder$|^msgspec\.json\.(decode|Decoder)$": {"gateway/formats/json.py"},
     r"^yaml\.": {"gateway/formats/yaml.py"},
-    r"^httpx\.|^socket\.create_connection$|^asyncio\.open_connection$": {"gateway/network.py"},
+    r"^httpx\.|^httpcore\.|^socket\.create_connection$|^asyncio\.open_connection$": {"gateway/network.py"},
     r"load_pem_private_key|load_der_private_key|load_key_and_certificates|load_pkcs12": {"gateway/sign/keys.py"},
     r"^(pickle|marshal|shelve|dill)\.|^eval$|^os\.system$|^subprocess\.": set(),
 }
