@@ -199,18 +199,25 @@ class Work:
     # --- publish ---------------------------------------------------------------------------------
 
     async def publish(self) -> bool:
-        """Build, sign and route the document of every complete case version that has none."""
+        """Build, sign and route the document of every complete case version that has none, each subject in order."""
         due = await self._store.undocumented(50)
-        await asyncio.gather(*(self._publish_case(case) for case in due))
+        subjects: dict[tuple[str, str], list[Case]] = {}
+        for case in due:
+            subjects.setdefault((case.sender, case.subject), []).append(case)
+        await asyncio.gather(*(self._publish_subject(each) for each in subjects.values()))
         return bool(due)
 
-    async def _publish_case(self, case: Case) -> None:
-        try:
-            await self._guard(
-                self._publish(case), lambda reference: steps.park_case(case, reference, self._clock.now()), case.id
-            )
-        except StaleState:
-            _log.info("publish_again", case=case.id)
+    async def _publish_subject(self, due: Sequence[Case]) -> None:
+        """One after the other: an exchange takes its place in the order of its subject when it is made."""
+        for case in due:
+            try:
+                await self._guard(self._publish(case), partial(self._park_case, case), case.id)
+            except StaleState:
+                _log.info("publish_again", case=case.id)
+                return  # the later ones wait for it
+
+    def _park_case(self, case: Case, reference: str) -> Step:
+        return steps.park_case(case, reference, self._clock.now())
 
     async def _publish(self, case: Case) -> None:
         programme, at = self._programmes[case.programme], self._clock.now()
