@@ -22,6 +22,7 @@ from gateway.message import Json
 Handler = Callable[[Mapping[str, Any]], AsyncIterator[Json]]
 """A command: its arguments in, answer lines out."""
 
+CUT_OFF: Final = "GW-DESK-004"
 LIMIT: Final = 64 * 1024 * 1024
 _log = structlog.get_logger()
 
@@ -80,7 +81,10 @@ class Admin:
 
 
 async def ask(data: Path, command: str, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
-    """Speak to the owner of the data folder: its answer lines. `FileNotFoundError` where nobody listens."""
+    """Speak to the owner of the data folder: its answer lines. `FileNotFoundError` where nobody listens.
+
+    Raises GW-DESK-004 where the owner ends before its last line: what was asked may or may not have been done.
+    """
     reader, writer = await asyncio.open_unix_connection(str(socket_path(data)), limit=LIMIT)
     try:
         writer.write(json.write({"command": command, "arguments": dict(arguments)}) + b"\n")
@@ -90,5 +94,8 @@ async def ask(data: Path, command: str, arguments: Mapping[str, Any]) -> AsyncIt
             yield answer
             if "done" in answer or "error" in answer:
                 return
+        raise GatewayError(CUT_OFF)
+    except (ConnectionResetError, BrokenPipeError):
+        raise GatewayError(CUT_OFF) from None
     finally:
         writer.close()
