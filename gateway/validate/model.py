@@ -148,7 +148,8 @@ class Model:
 
     def elements(self, key: str) -> Mapping[str, Element]:
         """The elements of a type in order; empty for a key that is not known."""
-        if key not in self._types and (root := key.partition(".")[0]) not in self._loaded:
+        root = key.partition(".")[0]
+        if key not in self._types and root not in self._loaded and self._base(root) is not None:
             self._load(root)
         return self._types.get(key, {})
 

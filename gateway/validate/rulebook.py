@@ -55,6 +55,8 @@ class Rules:
     def spec(self, canonical: str) -> Spec | None:
         """The tree of a profile; None for a core type, an unknown profile, or one that cannot be used."""
         if canonical not in self._specs:
+            if self.pack.find("StructureDefinition", canonical.partition("#")[0]) is None:
+                return None  # not remembered: such names come from outside without end
             self._specs[canonical] = None  # a profile that is its own ancestor ends here
             self._specs[canonical] = self._build(canonical)
         return self._specs[canonical]
@@ -80,6 +82,8 @@ class Rules:
     def profile(self, canonical: str) -> Profile | None:
         """The compiled profile; None where there is none to run."""
         if canonical not in self._profiles:
+            if self.pack.find("StructureDefinition", canonical.partition("#")[0]) is None:
+                return None
             spec = self.spec(canonical)
             url, _, part = canonical.partition("#")
             definition = self.pack.find("StructureDefinition", url)

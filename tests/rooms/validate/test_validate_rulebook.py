@@ -202,6 +202,9 @@ def test_twenty_thousand_validations_are_flat() -> None:
         "    patient['id'] = f'p{next(count)}'\n"
         "    patient['identifier'][0]['system'] = f'https://bench.invalid/{patient[\"id\"]}'\n"
         "    patient['type'][0]['coding'][0]['system'] = patient['identifier'][0]['system']\n"
+        "    patient['extension'] = [{'url': patient['identifier'][0]['system'], 'valueCode': 'x'}]\n"
+        "    patient['meta'] = {'profile': [patient['identifier'][0]['system']]}\n"
+        "    patient['contained'] = [{'resourceType': patient['id'], 'id': 'x'}]\n"
         "    book.validate(patient)\n"
         "print(*bench['flat'](one, 20_000))"
     )
