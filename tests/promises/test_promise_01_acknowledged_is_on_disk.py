@@ -88,7 +88,7 @@ async def test_what_was_acknowledged_survives_a_kill_at_once(tmp_path: Path) -> 
 async def test_when_the_disk_does_not_take_it_nothing_positive_is_said(tmp_path: Path) -> None:
     """A full disk stops positive acknowledgements at once; the sender keeps its message and tries again."""
     async with Site(tmp_path, Plan(home=ROOT, workers=1, plain_mllp=True, answer_within=0)) as site:
-        await site.start(wrap=("prlimit", "--fsize=2000000"))
+        await site.start(wrap=("prlimit", "--fsize=3000000"))
         said = []
         for stay in range(60):
             try:

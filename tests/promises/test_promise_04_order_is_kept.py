@@ -12,7 +12,7 @@ from gateway.simulate.faults import Faults
 
 async def test_retries_do_not_let_a_later_stay_overtake(site: Site) -> None:
     """The destination fails now and then; each patient's stays still arrive in the order of the discharges."""
-    for order in ("503:3", "delay=0.3:2", "503:2"):
+    for order in ("status=503:3", "delay=0.3:2", "status=503:2"):
         site.medcare.faults.order(order)
 
     async def one(patient: int) -> None:
