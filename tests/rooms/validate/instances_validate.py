@@ -220,7 +220,14 @@ def profile(name: str, kind: str, *rows: dict[str, Any], base: str = "", **more:
     }
 
 
-DROP = object()
+class _Drop:
+    """The sentinel for "take it away", with a name that is the same in every process."""
+
+    def __repr__(self) -> str:
+        return "DROP"
+
+
+DROP = _Drop()
 
 
 def change(instance: dict[str, Any], way: str, value: Any) -> dict[str, Any]:
