@@ -93,7 +93,11 @@ class Sender(Part, frozen=True, kw_only=True):
     callback: Callback | None = None
     duplicate: Literal["accept_with_warning", "refuse"] = "accept_with_warning"  # same id, other bytes
     rows: Literal["row_by_row", "all_or_nothing"] = "row_by_row"
-    options: Mapping[str, str] = msgspec.field(default_factory=dict)  # read by mappings as sender options
+    options: Mapping[str, str] = msgspec.field(default_factory=dict)  # `charset`, `conformance`; others: `$given.NAME`
+
+    def __post_init__(self) -> None:
+        if self.options.get("conformance", "warn") not in ("warn", "refuse", "off"):
+            raise ValueError("options.conformance is one of: warn, refuse, off")
 
 
 class Peer(Part, frozen=True, kw_only=True):

@@ -43,7 +43,7 @@ class Engine:
 
         index = 0
         try:
-            for piece in pieces(submission, loaded.takers, fits):
+            for piece in pieces(submission, loaded.takers, fits, context.sender_options):
                 yield self._one(piece, index, context, today)
                 index += 1
         except Refused as error:

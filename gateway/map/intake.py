@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from gateway.errors import Refused
-from gateway.formats import hl7v2, jsonsource, media, table, table_csv, table_xlsx, xmlsource
+from gateway.formats import hl7v2, hl7v2_conformance, jsonsource, media, table, table_csv, table_xlsx, xmlsource
 from gateway.formats.source import Source
 from gateway.map.mapping import CompiledMapping
 from gateway.map.reading import Test
@@ -37,8 +39,11 @@ class Piece(NamedTuple):
 Fits = Callable[[Taker, Source], bool]
 
 
-def pieces(submission: Submission, takers: Sequence[Taker], fits: Fits) -> Iterator[Piece]:
-    """Every item of the submission in its order. Raises `Refused` where it cannot be read at all."""
+def pieces(submission: Submission, takers: Sequence[Taker], fits: Fits, options: Mapping[str, str]) -> Iterator[Piece]:
+    """Every item of the submission in its order. Raises `Refused` where it cannot be read at all.
+
+    Of the sender's options, `charset` and `conformance` are read here.
+    """
     body, format = submission.body, media.FORMAT.get(submission.media_type.split(";")[0].strip().lower(), "")
     if not body.strip():
         raise Refused("GW-MAP-016")
@@ -47,7 +52,7 @@ def pieces(submission: Submission, takers: Sequence[Taker], fits: Fits) -> Itera
         known = ", ".join(sorted({taker.intake.format for taker in takers}))
         raise Refused("GW-MAP-018", type=submission.media_type[:80], known=known)
     if format == "hl7v2":
-        yield from _messages(submission, mine)
+        yield from _messages(submission, mine, options)
     elif format == "table":
         yield from _rows(submission, mine)
     else:
@@ -57,28 +62,43 @@ def pieces(submission: Submission, takers: Sequence[Taker], fits: Fits) -> Itera
 # --- HL7 v2 ----------------------------------------
 
 
-def _messages(submission: Submission, takers: Sequence[Taker]) -> Iterator[Piece]:
+def _messages(submission: Submission, takers: Sequence[Taker], options: Mapping[str, str]) -> Iterator[Piece]:
     batch = hl7v2.split_batch(submission.body.removeprefix(codecs.BOM_UTF8))
     many = len(batch.messages) > 1
     for number, body in enumerate(batch.messages, 1):
         label = f"message {number}"
         try:
-            yield _message(label, body, submission, takers, batch.findings if number == 1 else ())
+            message, found = _read_message(body, submission.charset, options)
+            noted = (*batch.findings, *found) if number == 1 else found
+            yield Piece(label, _for_type(message, takers), message, noted)
         except Refused as error:
             if not many:
                 raise
             yield Piece(label, None, None, (error.finding(),))
 
 
-def _message(
-    label: str, body: bytes, submission: Submission, takers: Sequence[Taker], noted: Sequence[Finding]
-) -> Piece:
-    message = hl7v2.read(body, submission.charset or hl7v2.DEFAULT_CHARSET)
+def _read_message(
+    body: bytes, charset: str | None, options: Mapping[str, str]
+) -> tuple[hl7v2.Message, tuple[Finding, ...]]:
+    """The message, with what its reading and the check of its declared version found."""
+    message = hl7v2.read(body, charset or options.get("charset") or hl7v2.DEFAULT_CHARSET)
+    found = tuple(f for f in message.findings if isinstance(f, Finding))
+    policy = options.get("conformance", "warn")
+    if policy == "off":
+        return message, found
+    faults = hl7v2_conformance.check(message)
+    return message, (*found, *(faults if policy == "refuse" else map(_softened, faults)))
+
+
+def _softened(found: Finding) -> Finding:
+    return msgspec.structs.replace(found, severity="warning") if found.severity == "error" else found
+
+
+def _for_type(message: hl7v2.Message, takers: Sequence[Taker]) -> CompiledMapping:
     kind = "^".join(message.field("MSH", 9).split(message.delimiters.component)[:2])
     for taker in takers:
         if kind in taker.intake.message or "*" in taker.intake.message:
-            found = (*noted, *(f for f in message.findings if isinstance(f, Finding)))
-            return Piece(label, taker.mapping, message, found)
+            return taker.mapping
     known = ", ".join(sorted({name for taker in takers for name in taker.intake.message}))
     raise Refused("GW-MAP-001", Place(notation="hl7v2", path="MSH-9"), type=kind[:40] or "-", known=known)
 
