@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Final
 
-from gateway.errors import GatewayError, mend, text
+from gateway.errors import GatewayError, Misconfigured, mend, text
 
 _COMMANDS: Final = (
     "serve",
@@ -52,10 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if known is None:
             raise
         return _fail(next(fault for fault in _leaves(known) if isinstance(fault, GatewayError)))
+    except OSError as fault:
+        if isinstance(fault, BrokenPipeError):
+            return 0
+        return _fail(Misconfigured("GW-DESK-010", name=str(fault.filename or "-"), reason=str(fault.strerror or fault)))
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        return 0
 
 
 def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:

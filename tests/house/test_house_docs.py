@@ -37,3 +37,14 @@ def test_the_readme_s_commands_exist() -> None:
 
     for command in set(re.findall(r"^gateway ([a-z]+)", readme, re.MULTILINE)):
         assert command in _COMMANDS
+
+
+def test_the_architecture_page_names_files_that_exist() -> None:
+    """ "Begin reading at" must be a place where one can begin."""
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(\w+)/` \|[^|]*\| `(\w+\.py)` \|$", page, re.MULTILINE)
+    assert len(named) >= 10
+    for room, file in named:
+        assert (ROOT / "gateway" / room / file).exists(), f"{room}/{file}"
+    for name in re.findall(r"`(\w+\.py)` \(", page):
+        assert (ROOT / "gateway" / name).exists(), name
