@@ -19,6 +19,11 @@ _COMMANDS: Final = (
     "validate",
     "mappings",
     "status",
+    "queue",
+    "parked",
+    "retry",
+    "pause",
+    "resume",
     "replay",
     "registry",
     "certs",
@@ -55,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as fault:
         if isinstance(fault, BrokenPipeError):
             return 0
-        return _fail(Misconfigured("GW-DESK-010", name=str(fault.filename or "-"), reason=str(fault.strerror or fault)))
+        return _fail(Misconfigured("GW-DESK-020", name=str(fault.filename or "-"), reason=str(fault.strerror or fault)))
     except KeyboardInterrupt:
         return 130
 
