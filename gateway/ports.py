@@ -6,7 +6,7 @@ test can hand in a scripted one and a tester's stand-in looks the same as the wo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -28,6 +28,8 @@ from gateway.message import (
     KeptAudit,
     KeptResource,
     Outcome,
+    Parked,
+    Queue,
     Receipt,
     RegistryEntry,
     Step,
@@ -97,6 +99,18 @@ class Store(Protocol):
 
     async def registry(self, programme: str) -> Sequence[RegistryEntry]: ...
     async def conformity(self, destination: str) -> Conformity | None: ...
+    async def paused(self) -> frozenset[str]:
+        """Destinations that an operator has paused."""
+        ...
+
+    async def queues(self) -> Sequence[Queue]:
+        """Open exchanges by destination, programme and state. Costs as much as there is waiting."""
+        ...
+
+    async def parked(self, limit: int = 100) -> Sequence[Parked]:
+        """Submissions, items and cases that are parked, longest first. Exchanges: `exchanges("parked")`."""
+        ...
+
     async def journal(self, submission: str) -> Sequence[JournalEntry]:
         """Every state change of the submission, its items, cases, exchanges and answers, in feed order."""
         ...
@@ -110,6 +124,10 @@ class Store(Protocol):
         ...
 
     async def items(self, submission: str) -> Sequence[ItemRecord]: ...
+    async def items_so_far(self, submission: str) -> int:
+        """How many items of the submission are kept: a large table is itemised in several commits."""
+        ...
+
     async def answers(self, submission: str) -> Sequence[Answer]: ...
     async def documents(self, case: str) -> Sequence[Document]: ...
     async def find_exchange_by_document(self, document: str, destination: str) -> Exchange | None: ...
@@ -120,8 +138,11 @@ class Store(Protocol):
         programme: str | None = None,
         limit: int = 100,
         after: int = 0,
+        reason: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> Sequence[Exchange]:
-        """For operators: oldest first; `after` is the last position seen."""
+        """For operators: oldest first; `after` is the last position seen, `since` and `until` bound the creation."""
         ...
 
     async def remember(self, kind: str, value: str, expires: datetime) -> bool:
@@ -141,8 +162,16 @@ class Store(Protocol):
         """Resource versions with a greater feed number, in feed order; one feed number is never torn apart."""
         ...
 
-    async def forget(self, programme: str, before: datetime, limit: int = 200) -> int:
-        """Retention: drop the bytes of submissions that ended before that time; how many. Repeat until 0."""
+    async def forget(self, programme: str, before: datetime, limit: int = 200, state: str | None = None) -> int:
+        """Retention: drop the bytes of submissions that ended (in `state`) before that time. Repeat until 0."""
+        ...
+
+    async def forget_metadata(self, programme: str, before: datetime, limit: int = 200) -> int:
+        """Retention: drop journal lines and attempts of submissions whose bytes are gone. Repeat until 0."""
+        ...
+
+    async def trouble(self) -> str | None:
+        """None while commits become durable, else the code of why they do not."""
         ...
 
     async def tidy(self, pages: int = 1000) -> int:
@@ -167,6 +196,10 @@ class Mapper(Protocol):
 
     def take_apart(self, submission: Submission, context: Context) -> tuple[ItemResult, ...]:
         """One result per subject. Input that cannot be read at all is one refused result with findings."""
+        ...
+
+    def one_by_one(self, submission: Submission, context: Context) -> Iterator[Callable[[], ItemResult]]:
+        """The same results in the same order, each made when it is called: for tables that fill the memory."""
         ...
 
     def render(self, document: Json, target: str, values: Mapping[str, str]) -> bytes:
@@ -446,6 +479,7 @@ class Search(Value, frozen=True, kw_only=True):
     sort: tuple[Order, ...] = ()
     limit: int = 50
     after: tuple[Any, ...] | None = None
+    changed_after: int = 0  # position: only versions that were committed behind it
     seconds: float = 5.0
 
 
@@ -462,6 +496,10 @@ class Searchable(Protocol):
     async def search(self, asked: Search) -> Sequence[Hit]: ...
     async def count_matches(self, asked: Search, most: int) -> int:
         """How many there are; counting stops at `most`."""
+        ...
+
+    async def parts(self, asked: Search, size: int) -> Sequence[tuple[int, int]]:
+        """All matches in parts of `size`, by position: the last position of each part, and how many it has."""
         ...
 
     async def current(self, type: str, ids: Sequence[str], scope: Scope, feed: int | None = None) -> list[KeptResource]:
@@ -496,6 +534,10 @@ class Searchable(Protocol):
 
     async def carried(self, document: str, scope: Scope) -> Document | None:
         """The document, if a version that it carried is in scope."""
+        ...
+
+    async def remembered(self, kind: str, value: str) -> bool:
+        """Whether `remember` was given this value and it has not expired."""
         ...
 
 

@@ -114,8 +114,15 @@ _ENVIRONMENT: Final = Environment(resolve=_resolve)
 class Definitions:
     """What is registered: the types, their parameters, and the compiled index of each (`ports.Indexer`)."""
 
-    def __init__(self, model: StructureModel, definitions: Iterable[Json], types: Sequence[str] = TYPES) -> None:
+    def __init__(
+        self,
+        model: StructureModel,
+        definitions: Iterable[Json],
+        types: Sequence[str] = TYPES,
+        mandatory: Mapping[str, frozenset[str]] | None = None,
+    ) -> None:
         self.model = model
+        self._mandatory = mandatory or {}
         self.types = tuple(types)
         self._by_type: dict[str, dict[str, Parameter]] = {each: _own(each) for each in self.types}
         summed = hashlib.sha256(VERSION.encode())
@@ -147,6 +154,19 @@ class Definitions:
     def of(self, type: str) -> Mapping[str, Parameter]:
         """The parameters of a registered type by code; empty for another type."""
         return self._by_type.get(type, {})
+
+    def mandatory(self, type: str) -> frozenset[str]:
+        """The elements that a resource of the type must have."""
+        return self._mandatory.get(type, frozenset())
+
+    def searched(self, type: str) -> frozenset[str]:
+        """The elements that parameters look at: what a summary of ours consists of."""
+        return frozenset(
+            match[1]
+            for each in self.of(type).values()
+            for part in _alternatives(each.expression)
+            if (match := _HEAD.match(part)) and match[1] != "extension"
+        )
 
     def prepare(self) -> None:
         """Compile everything now rather than when the first resource of a type comes."""
@@ -240,6 +260,19 @@ def _of_programme(folder: Path) -> Iterable[Json]:
 
 def load(home: Path, programmes: Sequence[str], types: Sequence[str] = TYPES) -> Definitions:
     """Everything registered for these programmes, from the folder that holds `profiles/`. Raises `Misconfigured`."""
-    model = StructureModel(_members(home, "structures"))
+    structures = list(_members(home, "structures"))
+    model = StructureModel(structures)
     own = [each for name in sorted(programmes) for each in _of_programme(home / "profiles" / name)]
-    return Definitions(model, [*_members(home, "searchparameters"), *own], types)
+    return Definitions(model, [*_members(home, "searchparameters"), *own], types, _mandatory(structures, types))
+
+
+def _mandatory(structures: Iterable[Json], types: Sequence[str]) -> Mapping[str, frozenset[str]]:
+    return {
+        each["type"]: frozenset(
+            row["path"].rpartition(".")[2].removesuffix("[x]")
+            for row in each["snapshot"]["element"]
+            if row.get("min", 0) and row["path"].count(".") == 1
+        )
+        for each in structures
+        if each.get("type") in types and each.get("derivation") != "constraint" and "snapshot" in each
+    }

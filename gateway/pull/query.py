@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Final, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from gateway.errors import Refused, finding
+from gateway.errors import Refused
 from gateway.message import Finding
 from gateway.ports import (
     AnyOf,
@@ -141,8 +141,8 @@ class Reader:
                 continue
             if name not in _PLAIN:
                 used.append((name, value))
-        made = msgspec.convert({"type": type, **{k: v for k, v in result.items() if k[0] != "_"}}, Query)
-        return msgspec.structs.replace(made, where=tuple(where), used=tuple(used), ignored=tuple(ignored))
+        asked: dict[str, Any] = {name: each for name, each in result.items() if not name.startswith("_")}
+        return Query(type=type, where=tuple(where), used=tuple(used), ignored=tuple(ignored), **asked)
 
     def _control(self, type: str, name: str, value: str, result: dict[str, object]) -> bool:
         """Whether the parameter says how results are given, and not which."""
@@ -375,7 +375,7 @@ def _sort(reader: Reader, type: str, name: str, value: str) -> Control:
         if parameter is None:
             raise Unknown("GW-PULL-004", name=code[:60], type=type)
         key = code if code in ("_id", "_lastUpdated") else parameter.key
-        made.append({"parameter": key, "kind": KINDS[parameter.kind], "descending": each.startswith("-")})
+        made.append(Order(parameter=key, kind=KINDS[parameter.kind], descending=each.startswith("-")))
     if len(made) > 5:
         _bad(name)
     return "sort", tuple(made)
@@ -397,7 +397,7 @@ def _include(reader: Reader, type: str, name: str, value: str) -> Control:
         raise Unknown("GW-PULL-004", name=f"{name}={value}"[:60], type=type)
     if name == "_include" and source != type:
         raise Unknown("GW-PULL-004", name=f"{name}={value}"[:60], type=type)
-    return name.removeprefix("_"), ({"type": source, "parameter": code, "target": target},)
+    return name.removeprefix("_"), (Include(source, code, target),)
 
 
 def _cursor(reader: Reader, type: str, name: str, value: str) -> Control:
@@ -420,8 +420,3 @@ _CONTROLS: Final[Mapping[str, Callable[[Reader, str, str, str], Control]]] = {
     "_format": _ignore,
     "_pretty": _ignore,
 }
-
-
-def ignored(given: Sequence[Finding]) -> tuple[Finding, ...]:
-    """What was left out, for the outcome entry; at most a screen of it."""
-    return tuple(given[:20]) if len(given) <= 20 else (*given[:20], finding("GW-PULL-007", limit="20"))

@@ -150,8 +150,11 @@ def exchanges(
     programme: str | None = None,
     limit: int = 100,
     after: int = 0,
+    reason: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> Sequence[Exchange]:
-    """For operators: by any of the three, oldest first; `after` is the last position seen."""
+    """For operators: by any of these, oldest first; `after` is the last position seen."""
     terms = [_exchange.c.position > after]
     if state is not None:
         terms.append(_exchange.c.state == state)
@@ -161,6 +164,12 @@ def exchanges(
         terms.append(_exchange.c.destination == destination)
     if programme is not None:
         terms.append(_exchange.c.programme == programme)
+    if reason is not None:
+        terms.append(_exchange.c.reason == reason)
+    if since is not None:
+        terms.append(_exchange.c.created_at >= since)
+    if until is not None:
+        terms.append(_exchange.c.created_at < until)
     found = select(_exchange).where(*terms).order_by(_exchange.c.position).limit(limit)
     return [rows.exchange(row) for row in reading.once(found)]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BindParameter, and_, bindparam, exists, or_, select
+from sqlalchemy import BindParameter, and_, bindparam, exists, func, or_, select
 
 from gateway import flow
 from gateway.flow import Thing
@@ -64,6 +64,7 @@ def received(reading: Reading, limit: int) -> Sequence[Submission]:
 
 _before = _item.alias("before")
 _ITEMS: Final = select(_item).where(_item.c.submission == _MINE).order_by(_item.c.position)
+_SO_FAR: Final = select(func.count().label("count")).select_from(_item).where(_item.c.submission == _MINE)
 _UNTAKEN: Final = exists().where(
     _submission.c.sender == _item.c.sender,
     _submission.c.state == word("received"),
@@ -84,6 +85,12 @@ _GATHERABLE: Final = (
 def items(reading: Reading, submission: str) -> Sequence[ItemRecord]:
     """The items of a submission, in their order."""
     return [rows.item(row, reading.payloads) for row in reading.all(_ITEMS, submission=submission)]
+
+
+def items_so_far(reading: Reading, submission: str) -> int:
+    """How many of them there are."""
+    row = reading.first(_SO_FAR, submission=submission)
+    return int(row["count"]) if row else 0
 
 
 def gatherable(reading: Reading, limit: int) -> Sequence[ItemRecord]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, func, select
 
 from gateway.errors import Broken
-from gateway.message import Attempt, Conformity, Document, Receipt, RegistryEntry, Step, StoredResource
+from gateway.message import Attempt, Conformity, Document, Pause, Receipt, RegistryEntry, Step, StoredResource
 from gateway.ports import IndexRow
 from gateway.store import rows, schema, search_write
 from gateway.store.engine import upsert
@@ -57,6 +57,9 @@ def others(group: Group, feed: int, step: Step, found: Found = None) -> None:
             case Conformity():
                 row = rows.plain(write, schema.conformities) | {"feed": feed}
                 group.hand.insert(schema.conformities, [row])
+            case Pause():
+                row = {"destination": write.destination, "paused": int(write.paused), "at": write.at, "feed": feed}
+                group.hand.insert(schema.pauses, [row])
             case RegistryEntry():
                 _registry(group, feed, write)
             case StoredResource():

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
@@ -27,6 +27,8 @@ from gateway.message import (
     JournalEntry,
     KeptAudit,
     KeptResource,
+    Parked,
+    Queue,
     RegistryEntry,
     Step,
     Submission,
@@ -35,6 +37,7 @@ from gateway.message import (
 from gateway.ports import Hit, Indexer, IndexRow, Scope, Search
 from gateway.store import (
     ask_delivery,
+    ask_desk,
     ask_intake,
     ask_kept,
     engine,
@@ -45,6 +48,7 @@ from gateway.store import (
     search_write,
 )
 from gateway.store.apply import apply
+from gateway.store.group import Group
 from gateway.store.migrations import migrate
 from gateway.store.owner import Owner
 from gateway.store.payload import Payloads
@@ -74,6 +78,7 @@ class Ledger:
         self._threads = ThreadPoolExecutor(engine.READERS, "ledger-reader")
         self._questions = Statements()
         self._forgot: datetime | None = None
+        self._trouble: str | None = None
 
     # --- life ----------------------------------------
 
@@ -133,9 +138,26 @@ class Ledger:
         if self._payloads.spills(step):
             await asyncio.to_thread(self._payloads.spill, step)
         if not any(search_write.stored(step)):
-            return await self._writer.submit(lambda group: apply(group, step))
+            return await self._submit(lambda group: apply(group, step))
         found = await asyncio.to_thread(self._found, step)
-        return await self._writer.submit(lambda group: apply(group, step, found))
+        return await self._submit(lambda group: apply(group, step, found))
+
+    async def trouble(self) -> str | None:
+        """None while commits become durable, else the code of why they do not. After a failure it tries one."""
+        if self._trouble is not None:
+            try:
+                await self.remember("probe", "writable", self._clock.now() + timedelta(seconds=1))
+            except StorageFailed as fault:
+                return fault.code
+            self._trouble = None
+        return None
+
+    async def _submit(self, job: Callable[[Group], T]) -> T:
+        try:
+            return await self._writer.submit(job)
+        except StorageFailed as fault:
+            self._trouble = fault.code
+            raise
 
     def _found(self, step: Step) -> Mapping[int, Sequence[IndexRow]] | None:
         """What can be searched in the step's resources; worked out before the writer is asked."""
@@ -166,13 +188,17 @@ class Ledger:
             await self._writer.submit(lambda group: memory.forget(group, now))
         return await self._writer.submit(lambda group: memory.remember(group, kind, value, expires, now))
 
-    async def forget(self, programme: str, before: datetime, limit: int = 200) -> int:
+    async def forget(self, programme: str, before: datetime, limit: int = 200, state: str | None = None) -> int:
         """Retention: drop the received and sent bytes of at most `limit` submissions that ended before that time.
 
         Only where everything that came of them has ended too. Digests, findings, journal, items, documents with
         their evidence, resources and audit stay. Returns how many; call again until 0, then `tidy`.
         """
-        return await self._writer.submit(lambda group: retention.forget(group, programme, before, limit))
+        return await self._writer.submit(lambda group: retention.forget(group, programme, before, limit, state))
+
+    async def forget_metadata(self, programme: str, before: datetime, limit: int = 200) -> int:
+        """Retention: drop journal lines and attempts of submissions whose bytes are gone; repeat until 0."""
+        return await self._writer.submit(lambda group: retention.forget_metadata(group, programme, before, limit))
 
     async def tidy(self, pages: int = 1000) -> int:
         """Remove files that no row names and give so many free pages back (SQLite); returns what is still free."""
@@ -213,6 +239,10 @@ class Ledger:
 
     async def items(self, submission: str) -> Sequence[ItemRecord]:
         return await self._ask(ask_intake.items, submission)
+
+    async def items_so_far(self, submission: str) -> int:
+        """How many items of the submission are kept."""
+        return await self._ask(ask_intake.items_so_far, submission)
 
     async def gatherable(self, limit: int) -> Sequence[ItemRecord]:
         return await self._ask(ask_intake.gatherable, limit)
@@ -272,8 +302,12 @@ class Ledger:
         programme: str | None = None,
         limit: int = 100,
         after: int = 0,
+        reason: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> Sequence[Exchange]:
-        return await self._ask(ask_delivery.exchanges, state, destination, programme, limit, after)
+        wanted = (state, destination, programme, limit, after, reason, since, until)
+        return await self._ask(ask_delivery.exchanges, *wanted)
 
     async def attempts(self, exchange: str) -> Sequence[Attempt]:
         return await self._ask(ask_delivery.attempts, exchange)
@@ -286,6 +320,15 @@ class Ledger:
 
     async def conformity(self, destination: str) -> Conformity | None:
         return await self._ask(ask_delivery.conformity, destination)
+
+    async def paused(self) -> frozenset[str]:
+        return await self._ask(ask_desk.paused)
+
+    async def queues(self) -> Sequence[Queue]:
+        return await self._ask(ask_desk.queues)
+
+    async def parked(self, limit: int = 100) -> Sequence[Parked]:
+        return await self._ask(ask_desk.parked, limit)
 
     async def resource(self, type: str, id: str) -> KeptResource | None:
         return await self._ask(ask_kept.resource, type, id)
@@ -317,6 +360,9 @@ class Ledger:
     async def count_matches(self, asked: Search, most: int) -> int:
         return await self._ask(search_ask.count_matches, asked, most)
 
+    async def parts(self, asked: Search, size: int) -> Sequence[tuple[int, int]]:
+        return await self._ask(search_ask.parts, asked, size)
+
     async def current(self, type: str, ids: Sequence[str], scope: Scope, feed: int | None = None) -> list[KeptResource]:
         return await self._ask(search_ask.current, type, ids, scope, feed)
 
@@ -343,6 +389,9 @@ class Ledger:
 
     async def last_updated(self, scope: Scope, feed: int) -> datetime | None:
         return await self._ask(search_ask.last_updated, scope, feed)
+
+    async def remembered(self, kind: str, value: str) -> bool:
+        return await self._ask(search_ask.remembered, kind, value, self._clock.now())
 
     async def carried(self, document: str, scope: Scope) -> Document | None:
         return await self._ask(search_ask.carried, document, scope)

@@ -30,9 +30,16 @@ def _first(connection: Connection) -> None:
     connection.execute(insert(schema.feed), {"id": 1, "number": 0})
 
 
+def _operations(connection: Connection) -> None:
+    schema.pauses.create(connection, checkfirst=True)
+    forgotten = next(each for each in schema.submissions.indexes if each.name == "submissions_forgotten")
+    forgotten.create(connection, checkfirst=True)
+
+
 MIGRATIONS: Final[tuple[Migration, ...]] = (
     Migration(1, "the ledger", _first),
     Migration(2, "search", search_write.fill),
+    Migration(3, "pauses, retention of metadata", _operations),
 )
 
 _LOCK: Final = 0x6C6564676572  # one migrating process at a time on PostgreSQL

@@ -123,7 +123,7 @@ class Payloads:
         kept = row[f"{name}_kept"]
         if kept is None:
             return None
-        if kept == "gone":
+        if kept in ("gone", "past"):
             return b""
         body = row[name] if kept == "row" else self._file(row[f"{name}_digest"], owner)
         if not isinstance(body, bytes) or sha256(body) != row[f"{name}_digest"]:

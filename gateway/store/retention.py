@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Table, bindparam, exists, select
+from sqlalchemy import ColumnElement, Select, Table, bindparam, delete, exists, select
 
 from gateway.store import schema
 from gateway.store.group import Group
@@ -29,18 +29,22 @@ _STILL_NEEDED: Final = (
         _exchange.c.open == ONE,
     ),
 )
-_ENDED: Final = (
-    select(_submission.c.id)
-    .where(
-        _submission.c.open == ZERO,
-        _submission.c.body_kept != word("gone"),
-        _submission.c.programme == bindparam("programme"),
-        _submission.c.since < bindparam("before"),
-        *(~needed for needed in _STILL_NEEDED),
-    )
-    .order_by(_submission.c.since)
-    .limit(LIMIT)
-)
+
+
+def _ended(*more: ColumnElement[bool]) -> Select[tuple[str]]:
+    """Submissions of a programme that ended before a time, and from which nothing unfinished came."""
+    mine = (_submission.c.programme == bindparam("programme"), _submission.c.since < bindparam("before"))
+    ended = (_submission.c.open == ZERO, *mine, *more, *(~needed for needed in _STILL_NEEDED))
+    return select(_submission.c.id).where(*ended).order_by(_submission.c.since).limit(LIMIT)
+
+
+_KEPT: Final = (_submission.c.body_kept != word("gone"), _submission.c.body_kept != word("past"))
+_WITH_BYTES: Final = {
+    None: _ended(*_KEPT),
+    "refused": _ended(*_KEPT, _submission.c.state == word("refused")),
+    "itemised": _ended(*_KEPT, _submission.c.state == word("itemised")),
+}
+_WITHOUT_BYTES: Final = _ended(_submission.c.body_kept == word("gone"))
 _SENT: Final = (
     select(_attempt.c.id, _attempt.c.request_kept, _attempt.c.reply_kept)
     .join(_exchange, _exchange.c.id == _attempt.c.exchange)
@@ -48,16 +52,47 @@ _SENT: Final = (
     .where(_lineage.c.submission == bindparam("submission"), _exchange.c.since < bindparam("before"))
 )
 
+_EXCHANGES: Final = (
+    select(_exchange.c.id)
+    .join(_lineage, _lineage.c.document == _exchange.c.document)
+    .where(
+        _lineage.c.submission == bindparam("submission"),
+        _exchange.c.open == ZERO,
+        _exchange.c.since < bindparam("before"),
+    )
+)
+_ITEMS: Final = select(_item.c.id).where(_item.c.submission == bindparam("submission"))
+_ANSWERS: Final = select(_answer.c.id).where(_answer.c.submission == bindparam("submission"))
+_OF_EXCHANGE: Final = delete(_attempt).where(_attempt.c.exchange == bindparam("id"))
+_LINES: Final = delete(schema.journal).where(schema.journal.c.id == bindparam("id"))
 
-def forget(group: Group, programme: str, before: datetime, limit: int) -> int:
-    """Drop the bytes of submissions that ended, and of the attempts of their exchanges; how many submissions."""
-    ended = group.hand.rows(_ENDED, {"programme": programme, "before": before, "limit": limit})
+
+def forget(group: Group, programme: str, before: datetime, limit: int, state: str | None = None) -> int:
+    """Drop the bytes of submissions that ended (in `state`), and of their exchanges' attempts; how many submissions."""
+    ended = group.hand.rows(_WITH_BYTES[state], {"programme": programme, "before": before, "limit": limit})
     for row in ended:
         for sent in group.hand.rows(_SENT, {"submission": row["id"], "before": before}):
             for name in ("request", "reply"):
                 if sent[f"{name}_kept"] is not None:
                     _drop(group, _attempt, sent["id"], name)
         _drop(group, _submission, row["id"], "body")
+    return len(ended)
+
+
+def forget_metadata(group: Group, programme: str, before: datetime, limit: int) -> int:
+    """Drop journal lines and attempts of submissions whose bytes are gone; how many submissions.
+
+    An exchange to which a later submission contributed as well keeps its own until that one's time has come.
+    """
+    ended = group.hand.rows(_WITHOUT_BYTES, {"programme": programme, "before": before, "limit": limit})
+    for row in ended:
+        mine = {"submission": row["id"], "before": before}
+        for exchange in group.hand.rows(_EXCHANGES, mine):
+            group.hand.run("forget attempts", lambda: _OF_EXCHANGE, exchange)
+            group.hand.run("forget journal", lambda: _LINES, exchange)
+        for thing in (*group.hand.rows(_ITEMS, mine), *group.hand.rows(_ANSWERS, mine), row):
+            group.hand.run("forget journal", lambda: _LINES, thing)
+        group.hand.update(_submission, {"id": row["id"]}, {"body_kept": "past"})
     return len(ended)
 
 

@@ -69,7 +69,7 @@ metadata: Final = MetaData()
 
 
 def _payload(name: str) -> tuple[Column[Any], ...]:
-    """Bytes with digest and size; `<name>_kept` is `row`, `file` (data/blobs) or `gone` (by retention)."""
+    """Bytes with digest and size; `<name>_kept` is `row`, `file` (data/blobs), `gone` or `past` (by retention)."""
     return (
         Column(name, LargeBinary),
         Column(f"{name}_digest", String(64)),
@@ -117,6 +117,7 @@ submissions: Final = Table(
     _index("submissions_held", "sender", "sequence", where="state = 'received'"),
     _index("submissions_open", "state", "since", where="open = 1"),
     _index("submissions_ended", "programme", "since", where="open = 0 AND body_kept <> 'gone'"),
+    _index("submissions_forgotten", "programme", "since", where="body_kept = 'gone'"),
 )
 
 cases: Final = Table(
@@ -278,6 +279,15 @@ conformities: Final = Table(
     Column("valid_to", Instant, nullable=False),
     Column("issuer", Text, nullable=False),
     Column("feed", BigInteger, primary_key=True),  # every record is kept; the last one counts
+)
+
+pauses: Final = Table(
+    "pauses",
+    metadata,
+    Column("destination", Text, primary_key=True),
+    Column("paused", SmallInteger, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("feed", BigInteger, primary_key=True, autoincrement=False),  # the last one counts
 )
 
 registry: Final = Table(

@@ -18,6 +18,7 @@ from gateway.store import rows, schema
 from gateway.store import search_tables as tables
 from gateway.store.ask_delivery import document
 from gateway.store.group import PLACES
+from gateway.store.payload import sha256
 from gateway.store.reading import Reading
 from gateway.store.search_terms import FEW, Terms, as_it_stood, in_scope
 
@@ -106,6 +107,8 @@ def _matching(reading: Reading, asked: Search) -> list[ColumnElement[bool]]:
     """The conditions of a search, the rarest one first and as a set."""
     terms = Terms(asked.scope, asked.feed)
     found = [_v.c.type == asked.type, as_it_stood(_v, asked.feed), in_scope(_v, asked.scope)]
+    if asked.changed_after:
+        found.append(_v.c.position > asked.changed_after)
     first = _rarest(reading, terms, asked.where)
     for condition in asked.where:
         if condition is first:
@@ -152,6 +155,23 @@ def count_matches(reading: Reading, asked: Search, most: int) -> int:
     with bounded(reading, asked.seconds):
         some = select(_v.c.position).where(*_matching(reading, asked)).limit(most).subquery()
         return int(reading.connection.execute(select(func.count()).select_from(some)).scalar_one())
+
+
+def parts(reading: Reading, asked: Search, size: int) -> Sequence[tuple[int, int]]:
+    """All matches in parts of `size`, by position: the last position of each part, and how many it has."""
+    with bounded(reading, asked.seconds):
+        number = func.row_number().over(order_by=_v.c.position)
+        numbered = select(_v.c.position, number.label("number")).where(*_matching(reading, asked)).subquery()
+        part = (numbered.c.number - literal(1)).op("/")(literal(size))
+        lines = select(func.max(numbered.c.position), func.count()).group_by(part).order_by(part)
+        return [(int(last), int(count)) for last, count in reading.connection.execute(lines)]
+
+
+def remembered(reading: Reading, kind: str, value: str, now: datetime) -> bool:
+    """Whether the value was seen and has not expired."""
+    seen = schema.seen
+    mine = (seen.c.kind == kind, seen.c.value_digest == sha256(value.encode()), seen.c.expires > now)
+    return reading.connection.execute(select(seen.c.kind).where(*mine)).first() is not None
 
 
 def _bodies(reading: Reading, positions: Sequence[int]) -> dict[int, KeptResource]:
