@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -46,9 +46,12 @@ def item_id(submission: str, index: int) -> str:
     return hashlib.sha256(f"item\0{submission}\0{index}".encode()).hexdigest()[:32]
 
 
-def all_or_nothing(examined: Sequence[Examined]) -> tuple[Examined, ...]:
-    """Where one item is refused, every other is refused with it, each saying why."""
-    refused = [each.result.label for each in examined if each.refused_by]
+def all_or_nothing(examined: Sequence[Examined], elsewhere: Sequence[str] = ()) -> tuple[Examined, ...]:
+    """Where one item is refused, every other is refused with it, each saying why.
+
+    `elsewhere` are the labels of refused items that are not among these.
+    """
+    refused = elsewhere or [each.result.label for each in examined if each.refused_by]
     if not refused:
         return tuple(examined)
     note = finding(ALL_OR_NOTHING, labels=", ".join(refused[:5]))
@@ -78,10 +81,41 @@ def _unreadable(examined: Sequence[Examined]) -> bool:
     return len(examined) == 1 and examined[0].refused_by is Room.MAP and examined[0].result.subject is None
 
 
-def itemise(submission: Submission, examined: Sequence[Examined], at: datetime, answers: Sequence[Answer] = ()) -> Step:
-    """A submission taken apart: every item with its resources, lineage, loss report and findings."""
-    to = "refused" if _unreadable(examined) else "itemised"
-    moves = [Move(thing=Thing.SUBMISSION, id=submission.id, frm="received", to=to, room=Room.MAP)]
+class Taken(NamedTuple):
+    """What of a submission was itemised in earlier commits, counted."""
+
+    items: int = 0
+    refused: int = 0
+
+
+NOTHING_YET: Final = Taken()
+
+
+def itemise(
+    submission: Submission,
+    examined: Sequence[Examined],
+    at: datetime,
+    answers: Sequence[Answer] = (),
+    earlier: Taken = NOTHING_YET,
+) -> Step:
+    """A submission taken apart: its items, or the last of them, with resources, lineage, loss report and findings."""
+    to = "refused" if not earlier.items and _unreadable(examined) else "itemised"
+    ends = Move(thing=Thing.SUBMISSION, id=submission.id, frm="received", to=to, room=Room.MAP)
+    part = itemise_part(submission, examined, at)
+    items, refused = earlier.items + len(examined), earlier.refused + len(part.audit)
+    event = events.submission_examined(submission.id, submission.sender, items, refused, at)
+    owed = [Move(thing=Thing.ANSWER, id=a.id, frm=NEW, to="owed", room=Room.MAP) for a in answers]
+    return msgspec.structs.replace(
+        part,
+        moves=(ends, *part.moves, *owed),
+        writes=(*part.writes, *answers),
+        audit=(*part.audit, event),
+    )
+
+
+def itemise_part(submission: Submission, examined: Sequence[Examined], at: datetime) -> Step:
+    """Some items of a submission of which more are to come: it stays `received` until the last ones are there."""
+    moves: list[Move] = []
     writes: list[Write] = []
     trail: list[AuditRecord] = []
     for each in examined:
@@ -92,9 +126,7 @@ def itemise(submission: Submission, examined: Sequence[Examined], at: datetime, 
         if state == "refused":
             codes = [f.code for f in each.result.findings if f.severity == "error"]
             trail.append(events.item_refused(id, submission.id, submission.sender, codes, at))
-    trail.append(events.submission_examined(submission.id, submission.sender, len(examined), len(trail), at))
-    moves += [Move(thing=Thing.ANSWER, id=a.id, frm=NEW, to="owed", room=Room.MAP) for a in answers]
-    return Step(name="itemise", at=at, moves=tuple(moves), writes=(*writes, *answers), audit=tuple(trail))
+    return Step(name="itemise", at=at, moves=tuple(moves), writes=tuple(writes), audit=tuple(trail))
 
 
 def _item(id: str, submission: Submission, result: ItemResult, state: str) -> ItemRecord:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import structlog
 
-from gateway import steps, workers
+from gateway import steps, taking, workers
 from gateway.bell import Bell
 from gateway.clock import Clock
 from gateway.errors import StaleState, StorageFailed
@@ -148,17 +148,35 @@ class Work:
             str(self._folder),
             sender.options if sender else {},
         )
-        examined = await self._pool.run(workers.take, submission, ask)
-        if sender and sender.rows == "all_or_nothing":
-            examined = steps.all_or_nothing(examined)
-        answers = self._answers(submission, examined)
-        await self._commit(steps.itemise(submission, examined, self._clock.now(), answers))
+        await self._itemise(submission, ask, sender is not None and sender.rows == "all_or_nothing")
 
-    def _answers(self, submission: Submission, examined: Sequence[workers.Examined]) -> Sequence[Answer]:
+    async def _itemise(self, submission: Submission, ask: workers.Ask, together: bool) -> None:
+        """Keep the items part by part; what an earlier run of this process kept is not made again."""
+        tally = taking.Tally()
+        first = await self._store.items_so_far(submission.id)
+        if first:
+            for kept in await self._store.items(submission.id):
+                tally.taken = steps.Taken(tally.taken.items + 1, tally.taken.refused + (kept.state == "refused"))
+                tally.tell(kept.result.findings)
+        refused: Sequence[str] | None = None
+        async for part in taking.parts(self._pool, submission, ask, first):
+            examined: Sequence[workers.Examined] = part.items
+            if together:
+                if refused is None and (first or not part.last):
+                    refused = await taking.refusals(self._pool, submission, ask)
+                examined = steps.all_or_nothing(examined, refused or ())
+            earlier, at = tally.taken, self._clock.now()
+            tally.add(examined)
+            if part.last:
+                answers = self._answers(submission, tally.findings())
+                await self._commit(steps.itemise(submission, examined, at, answers, earlier))
+            else:
+                await self._commit(steps.itemise_part(submission, examined, at))
+
+    def _answers(self, submission: Submission, findings: Sequence[Finding]) -> Sequence[Answer]:
         """What the sender is told later: nothing when the first answer is still waiting for these findings."""
         if self._bell.awaited(f"submission/{submission.id}"):
             return ()
-        findings = [found for each in examined for found in each.result.findings]
         return self._later(submission, findings)
 
     async def _registry_of(self, programme: str) -> str:

@@ -12,10 +12,12 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -125,7 +127,7 @@ def context_of(
 
 def examine(rules: Rules, submission: Submission, context: Context) -> tuple[Examined, ...]:
     """Map, then validate what could be mapped. Pure: the same context gives the same result."""
-    return tuple(_examine(rules, each, context) for each in rules.mapper.take_apart(submission, context))
+    return tuple(_examine(rules, each(), context) for each in rules.mapper.one_by_one(submission, context))
 
 
 def _examine(rules: Rules, result: ItemResult, context: Context) -> Examined:
@@ -168,10 +170,63 @@ def begin(settings: Settings, id_key: bytes) -> None:
     _signer = evidence_signer(settings)
 
 
-def take(submission: Submission, ask: Ask) -> tuple[Examined, ...]:
-    """`examine` in a worker process."""
+class Part(msgspec.Struct, frozen=True):
+    """Some items of a submission, in order; `last` if no more follow."""
+
+    items: tuple[Examined, ...]
+    last: bool
+
+
+class _Taking:
+    """A submission in the middle of being taken apart. Only forwards; what is passed over is read and not mapped."""
+
+    def __init__(self, rules: Rules, submission: Submission, context: Context) -> None:
+        self._rules, self._context = rules, context
+        self._rest = rules.mapper.one_by_one(submission, context)
+        self._ahead = next(self._rest, None)
+        self.at = 0
+
+    def _next(self) -> Callable[[], ItemResult] | None:
+        now = self._ahead
+        self._ahead = next(self._rest, None)
+        self.at += 1
+        return now
+
+    def part(self, first: int, most: int) -> Part:
+        while self.at < first and self._ahead is not None:
+            self._next()
+        made: list[Examined] = []
+        while len(made) < most and (make := self._next()) is not None:
+            made.append(_examine(self._rules, make(), self._context))
+        return Part(tuple(made), self._ahead is None)
+
+
+_OPEN: Final = 2
+_taking: OrderedDict[tuple[str, datetime], _Taking] = OrderedDict()
+"""The submissions of several parts that this process has begun, the latest last."""
+
+
+def take(submission: Submission, ask: Ask, first: int, most: int) -> Part:
+    """At most `most` items of the submission from the one numbered `first`, in a worker process."""
     assert _rules is not None
-    return examine(_rules, submission, context_for(submission, ask, _id_key))
+    taking = _Taking(_rules, submission, context_for(submission, ask, _id_key))
+    part = taking.part(first, most)
+    if not part.last:
+        _taking[submission.id, ask.now] = taking
+        while len(_taking) > _OPEN:
+            _taking.popitem(last=False)
+    return part
+
+
+def take_on(id: str, ask: Ask, first: int, most: int) -> Part | None:
+    """The next items, where this process has the submission open; else None, and it has to be sent again."""
+    taking = _taking.pop((id, ask.now), None)
+    if taking is None or taking.at > first:
+        return None
+    part = taking.part(first, most)
+    if not part.last:
+        _taking[id, ask.now] = taking
+    return part
 
 
 def sign(body: bytes, at: datetime) -> Evidence:

@@ -77,12 +77,14 @@ def compile(path: str) -> TablePath:
 class Heading:
     """The column names of one sheet. `columns` maps a folded name to its index from 0."""
 
-    __slots__ = ("columns", "names", "row", "sheet")
+    __slots__ = ("_found", "columns", "labels", "names", "row", "sheet")
 
     def __init__(self, sheet: str, row: int, names: Sequence[str]) -> None:
         self.sheet, self.row = sheet, row
         self.names = tuple(name.strip() for name in names)
+        self.labels = tuple(name or f"#{index}" for index, name in enumerate(self.names, 1))
         self.columns: dict[str, int] = {}
+        self._found: dict[str, int] = {}
         for index, name in enumerate(self.names):
             key = fold(name)
             if key and key in self.columns:
@@ -97,10 +99,17 @@ class Heading:
         """The index of the column, -1 where the sheet has none of that name."""
         return path.position - 1 if path.position else self.columns.get(path.column, -1)
 
+    def cell(self, path: TablePath) -> int:
+        """The index of the column that the path asks of a row, -1 where it asks for none of this sheet."""
+        index = self._found.get(path.text)
+        if index is None:
+            elsewhere = path.rows or (path.sheet and path.sheet != fold(self.sheet))
+            index = self._found[path.text] = -1 if elsewhere else self.index(path)
+        return index
+
     def label(self, index: int) -> str:
         """How the column is called; columns without a name are called by their position."""
-        name = self.names[index] if index < len(self.names) else ""
-        return name or f"#{index + 1}"
+        return self.labels[index] if index < len(self.labels) else f"#{index + 1}"
 
 
 def _at(sheet: str, row: int, column: str) -> str:
@@ -144,14 +153,13 @@ class Row:
         return self.kinds.get(index, "text" if self.cells[index] != "" else "empty")
 
     def get(self, path: TablePath) -> Sequence[Datum]:
-        if path.sheet and path.sheet != fold(self.heading.sheet):
-            return ()
-        if path.rows:
+        index, cells = self.heading.cell(path), self.cells
+        if 0 <= index < len(cells):
+            value = cells[index]
+            return (Datum(value, self.first + index, self, index),) if value != "" else ()
+        if path.rows and (not path.sheet or path.sheet == fold(self.heading.sheet)):
             return list(self.leaves())
-        index = self.heading.index(path)
-        if not 0 <= index < len(self.cells) or self.cells[index] == "":
-            return ()
-        return (Datum(self.cells[index], self.first + index, self, index),)
+        return ()
 
     def each(self, path: TablePath) -> Sequence[Row]:
         if path.sheet and path.sheet != fold(self.heading.sheet):

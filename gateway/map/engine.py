@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -29,10 +30,13 @@ class Engine:
         Input that cannot be read at all is one refused result with findings; a message of a batch or a row that
         cannot be read is refused by itself.
         """
-        return tuple(self.items(submission, context))
+        return tuple(each() for each in self.one_by_one(submission, context))
 
-    def items(self, submission: Submission, context: Context) -> Iterable[ItemResult]:
-        """The same one by one, for tables that do not fit into memory as results."""
+    def one_by_one(self, submission: Submission, context: Context) -> Iterator[Callable[[], ItemResult]]:
+        """The same for what does not fit into memory as results: each item is read in turn, and mapped when called.
+
+        What is not called costs only its reading, so that work can go on in the middle of a table.
+        """
         loaded = self._loaded.get(submission.programme)
         if loaded is None:
             raise Misconfigured(detail=f"programme {submission.programme!r} is not loaded")
@@ -44,10 +48,11 @@ class Engine:
         index = 0
         try:
             for piece in pieces(submission, loaded.takers, fits, context.sender_options):
-                yield self._one(piece, index, context, today)
+                yield partial(self._one, piece, index, context, today)
                 index += 1
         except Refused as error:
-            yield self._refused(index, "submission" if not index else "rest", context, (error.finding(),))
+            label = "rest" if index else "submission"
+            yield partial(self._refused, index, label, context, (error.finding(),))
 
     def _one(self, piece: Piece, index: int, context: Context, today: str) -> ItemResult:
         if piece.mapping is None or piece.source is None:

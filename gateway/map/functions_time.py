@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, timedelta
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from gateway.formats import calendars
@@ -28,7 +29,7 @@ def good(value: _Value | Fault) -> _Value:
 @function("datetime")
 def _datetime(workshop: Workshop, _: Sequence[Argument]) -> Step:
     zone = str(workshop.zone)
-    return lambda _, got: good(calendars.fhir_datetime(good(calendars.stamp(said(got))), zone))
+    return lambda _, got: _zoned(said(got), zone)
 
 
 @function("instant")
@@ -75,6 +76,7 @@ def _order(arguments: Sequence[Argument]) -> calendars.Order:
     return order
 
 
+@lru_cache(maxsize=4096)
 def _written(text: str, order: calendars.Order) -> str:
     """A day as people write it; ISO 8601, which workbooks give, is taken whatever the order is."""
     return _day(text, "gregorian", "ymd" if _ISO_DAY.match(text) else order)
@@ -99,11 +101,15 @@ def _datetime_as(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
     def step(_: Run, got: Got) -> Any:
         day, _blank, clock = said(got).strip().replace("T", " ").partition(" ")
         iso = _written(day, order)
-        if not clock.strip():
-            return iso
-        return good(calendars.fhir_datetime(good(calendars.stamp(f"{iso}T{clock.strip()}")), zone))
+        return _zoned(f"{iso}T{clock.strip()}", zone) if clock.strip() else iso
 
     return step
+
+
+@lru_cache(maxsize=4096)
+def _zoned(text: str, zone: str) -> str:
+    """Rows of one table share their days and hours, so what was worked out is remembered."""
+    return good(calendars.fhir_datetime(good(calendars.stamp(text)), zone))
 
 
 @function("plus-minutes", least=1, shape="MINUTES")

@@ -12,6 +12,7 @@ import csv
 import difflib
 import io
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,7 +102,9 @@ class FactTable:
         return None
 
 
+@cache
 def _masks(length: int) -> list[tuple[bool, ...]]:
+    """Which key cells are looked at, the most specific first."""
     numbers = sorted(range(2**length), key=lambda n: (-n.bit_count(), -n))
     return [tuple(bool(n >> (length - 1 - i) & 1) for i in range(length)) for n in numbers]
 
