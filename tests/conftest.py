@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("GATEWAY_TEST_DATA", ROOT.parent / "shared" / "data"))
 FOUND_ELSEWHERE = {"postgresql": "/usr/lib/postgresql/*/bin/initdb"}
+HOMES = {"sushi": "SUSHI_HOME"}
 _absent: dict[str, str] = {}
 
 
@@ -19,6 +20,8 @@ def program(name: str) -> bool:
     if name in FOUND_ELSEWHERE:
         pattern = FOUND_ELSEWHERE[name]
         return any(Path("/").glob(pattern.lstrip("/")))
+    if name in HOMES and os.environ.get(HOMES[name]):
+        return any(Path(os.environ[HOMES[name]]).glob(f"node_modules/.bin/{name}"))
     return shutil.which(name) is not None
 
 

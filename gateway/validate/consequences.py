@@ -19,11 +19,32 @@ def once(findings: Sequence[Finding], reasons: Mapping[tuple[str, str], str]) ->
     seen: dict[tuple[Any, ...], Finding] = {}
     for each in findings:
         seen.setdefault((each.code, each.location, each.source, tuple(sorted(each.args.items()))), each)
-    kept = tuple(seen.values())
+    kept = _plainest(tuple(seen.values()))
     if not reasons:
         return kept
     broken = _broken(kept)
     return tuple(each for each in kept if not _follows(each, reasons, broken))
+
+
+def _plainest(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Without what a second rule says of the same absence or the same code.
+
+    A missing slice says which element is missing, an empty list that there is nothing in it, and a value set what
+    the code has to be: beside these, "missing" and "not in its system" add nothing.
+    """
+    places = {(each.code, each.location) for each in findings if each.severity == "error"}
+    slices = {(each.location, each.args["slice"].partition(":")[0]) for each in findings if each.code == "GW-VAL-031"}
+
+    def said(each: Finding) -> bool:
+        if each.code == "GW-VAL-013":
+            return ("GW-VAL-010", each.location) in places
+        if each.code != "GW-VAL-003" or each.args["found"] != "0":
+            return False
+        element = each.args["element"]
+        empty = f"{each.location}.{element.rpartition('.')[2]}"
+        return (each.location, element) in slices or ("GW-VAL-007", empty) in places
+
+    return tuple(each for each in findings if not said(each))
 
 
 def _broken(findings: Sequence[Finding]) -> Mapping[str, set[str]]:

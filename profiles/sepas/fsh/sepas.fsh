@@ -106,6 +106,33 @@ Description: "Outpatient, inpatient and temporary inpatient (A-09; SS for tempor
 * $class#IMP
 * $class#SS
 
+// --- invariants ---------------------------------------------------------------------------------
+
+Invariant: sepas-pat-1
+Description: "Who is identified by national code or as a foreign national has an identifier with a system. هویت با کد ملی یا اتباع خارجی به شناسه‌ای با سامانه نیاز دارد."
+Severity: #error
+Expression: "extension.where(url.endsWith('/identity-path')).value.where($this = 'national' or $this = 'foreign').empty() or identifier.system.exists()"
+
+Invariant: sepas-pat-2
+Description: "A person who is not identified has no official identifier. فرد شناسایی‌نشده شناسه رسمی ندارد."
+Severity: #error
+Expression: "extension.where(url.endsWith('/identity-path')).value.where($this = 'unidentified').empty() or identifier.where(use = 'official').empty()"
+
+Invariant: sepas-org-1
+Description: "A contracted centre names its contract (A-10). مرکز طرف قرارداد شماره قرارداد خود را دارد."
+Severity: #error
+Expression: "type.coding.where(code = 'contracted').empty() or extension.where(url.endsWith('/contract')).value.value.exists()"
+
+Invariant: sepas-enc-1
+Description: "A finished stay says when it ended. پذیرش پایان‌یافته زمان پایان دارد."
+Severity: #error
+Expression: "status != 'finished' or period.end.exists()"
+
+Invariant: sepas-chg-1
+Description: "Amounts of a charge are in Rial. مبلغ‌های خدمت به ریال است."
+Severity: #error
+Expression: "(priceOverride | extension.value.ofType(Money)).all(currency = 'IRR')"
+
 // --- profiles -----------------------------------------------------------------------------------
 
 Profile: SepasPatient
@@ -113,6 +140,7 @@ Parent: Patient
 Id: sepas-patient
 Title: "Patient of the programme"
 Description: "Identified by the path that the extension names."
+* obeys sepas-pat-1 and sepas-pat-2
 * extension contains IdentityPath named identityPath 1..1
 * identifier 1..*
 * identifier.value 1..1
@@ -122,6 +150,7 @@ Parent: Organization
 Id: sepas-centre
 Title: "Treatment centre"
 Description: "A centre; under a university (A-01) where the registry says so, or contracted (A-10)."
+* obeys sepas-org-1
 * extension contains ContractExtension named contract 0..1
 * identifier 1..*
 * identifier.value 1..1
@@ -131,6 +160,7 @@ Parent: Encounter
 Id: sepas-encounter
 Title: "Stay or visit"
 Description: "With the care setting and the original admission type (A-09)."
+* obeys sepas-enc-1
 * extension contains AdmissionType named admissionType 1..1
 * class from CareSettings (required)
 * identifier 1..*
@@ -158,6 +188,7 @@ Description: "One service of the bill (A-04, A-06)."
     PatientContribution named patientContribution 0..1 and
     ServiceType named serviceType 0..1 and
     UnitPrice named unitPrice 0..1
+* obeys sepas-chg-1
 * code.coding 1..*
 * subject 1..1
 * quantity 1..1

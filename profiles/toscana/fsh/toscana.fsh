@@ -69,6 +69,11 @@ Description: "U, B, D, P."
 * ^experimental = false
 * include codes from system ClassiPrioritaCodici
 
+Invariant: tos-req-1
+Description: "Il termine non precede la prescrizione (R02-R07)."
+Severity: #error
+Expression: "extension.where(url.endsWith('/termine')).value.where($this.toString().substring(0, 10) < %resource.authoredOn.toString().substring(0, 10)).empty()"
+
 Profile: ToscanaPatient
 Parent: Patient
 Id: toscana-patient
@@ -82,6 +87,7 @@ Parent: ServiceRequest
 Id: toscana-richiesta
 Title: "Richiesta con classe di priorità"
 Description: "A booked request with its class, kind of contact and deadline."
+* obeys tos-req-1
 * extension contains
     ClassePriorita named classePriorita 0..1 and
     TipoContatto named tipoContatto 1..1 and
