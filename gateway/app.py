@@ -27,7 +27,8 @@ from gateway.desk.metrics import Metrics
 from gateway.errors import GatewayError, Misconfigured, StorageFailed
 from gateway.flow import NEW, Room, Thing
 from gateway.message import Exchange, Move, Outcome, Step, SubmissionStatus
-from gateway.network import Outbound
+from gateway.network import Outbound, tls_context
+from gateway.handshake import PeerTrust, guard
 from gateway.operate import handlers
 from gateway.pool import Pool
 from gateway.ports import Mapper, Wire
@@ -37,11 +38,12 @@ from gateway.receive.door import Door
 from gateway.receive.http import make_app
 from gateway.receive.mllp import MllpServer
 from gateway.receive.server import HttpServer
-from gateway.settings import Destination, Settings
+from gateway.receive.tls import unguarded
+from gateway.settings import Destination, Http, Settings
 from gateway.sign.gate import ExchangeGate
 from gateway.sign.keyring import KeyRing, signer_for
-from gateway.sign.revocation import Folder
-from gateway.sign.trust import Trust, anchors_from
+from gateway.sign.life import trust_for
+from gateway.upkeep import Upkeep
 from gateway.work import Work
 
 _log = structlog.get_logger()
@@ -83,7 +85,9 @@ class Gateway:
     def _connect(self, mapper: Mapper) -> None:
         """The way out: network, lanes, later answers."""
         settings = self.settings
-        self.network = Outbound(settings.peer)
+        servers = self._peers("tls-server")
+        made = (lambda peer: guard(tls_context(peer), servers)) if servers is not None else tls_context
+        self.network = Outbound(settings.peer, made)
         self._stack.push_async_callback(self.network.aclose)
         self.dispatcher = self._make_dispatcher(mapper)
         signer = workers.evidence_signer(settings)
@@ -130,7 +134,7 @@ class Gateway:
     def _make_dispatcher(self, mapper: Mapper) -> Dispatcher:
         settings = self.settings
         ring = KeyRing(settings.key)
-        trusts = {"": _trust(settings)} if "signer" in settings.trust else {}
+        trusts = {"": trust_for(settings, "signer")} if "signer" in settings.trust else {}
         gate = ExchangeGate(settings, self.ledger, ring.handle, trusts, software_version=VERSION)
 
         def wire(destination: Destination) -> Wire:
@@ -153,12 +157,28 @@ class Gateway:
             self.ledger, self.settled, self.clock, settings.programmes, settings.answer_within, self.committed, later
         )
         if settings.http is not None:
-            app = make_app(settings, self.ledger, door, self.clock, ready=self._ready)
-            self._servers.append(HttpServer(app, settings.http))
-        self._servers += [MllpServer(each, settings.sender, door, self.clock) for each in settings.mllp]
+            look = self.work.preview
+            app = make_app(settings, self.ledger, door, self.clock, ready=self._ready, previewer=look, still=still)
+            self._servers.append(HttpServer(app, settings.http, asked))
+        for each in settings.mllp:
+            self._servers.append(MllpServer(each, settings.sender, door, self.clock, asked, still))
         for server in self._servers:
-            await server.start()
-            self._stack.push_async_callback(server.stop)
+            await self._start(server)
+
+    async def _start(self, server: HttpServer | MllpServer) -> None:
+        await server.start()
+        self._stack.push_async_callback(server.stop)
+
+    async def _show_metrics(self) -> None:
+        """On loopback, also in a process that receives nothing."""
+        if self.settings.metrics is not None:
+            self.metrics_server = HttpServer(metrics_app(self._page), Http(port=self.settings.metrics.port))
+            await self._start(self.metrics_server)
+
+    def _peers(self, purpose: str) -> PeerTrust | None:
+        """The trust room's rules for live TLS peers, where [trust] names anchors for them."""
+        known = purpose in self.settings.trust
+        return PeerTrust(trust_for(self.settings, purpose), self.clock) if known else None
 
     # --- what rooms are told ----------------------------------------
 
@@ -177,6 +197,9 @@ class Gateway:
                 ear.forget()
                 status = await self.ledger.submission_status(submission)
                 if status is None or status.state in _FINISHED:
+        clients = self._peers("tls-client")
+        asked = partial(guard, trust=clients) if clients is not None else unguarded
+        still = clients.still if clients is not None else None
                     return status
                 left = until - self.clock.monotonic()
                 if left <= 0 or not await ear.wait(left):

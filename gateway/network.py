@@ -19,15 +19,18 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import httpcore
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.errors import Misconfigured
+from gateway.handshake import Guarded, PeerRefused
 from gateway.ports import MaybeSent, NotSent
 from gateway.settings import Peer
 
@@ -35,6 +38,8 @@ from gateway.settings import Peer
 # whole import path, and cost more than the request itself; this makes it the immediate ImportError that it will be.
 if find_spec("sniffio") is None:
     sys.modules["sniffio"] = cast("ModuleType", None)
+
+log: Final = structlog.get_logger("gateway.network")
 
 PORTS: Final = {"https": 443, "http": 80, "mllp": 2575}
 KEEPALIVE_SECONDS: Final = 3.0  # shorter than what servers keep, so that a reused connection is rarely a dead one
@@ -109,6 +114,12 @@ def tls_context(peer: Peer) -> ssl.SSLContext:
     return context
 
 
+def _stamp(peer: Peer) -> tuple[tuple[int, int, int], ...]:
+    files = [Path(each) for each in (peer.ca, peer.certificate, peer.key) if each]
+    stats = [each.stat() for each in files if each.exists()]
+    return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in stats)
+
+
 def _pins(peer: Peer) -> frozenset[str]:
     return frozenset(pin.lower().replace(":", "").removeprefix("sha256") for pin in peer.pins)
 
@@ -173,6 +184,9 @@ def _not_sent_code(error: BaseException) -> str:
 
 def _broke(error: BaseException, sent: bool) -> NotSent | MaybeSent:
     """The failure in the two words that delivery understands."""
+    refused = next((each for each in _chain(error) if isinstance(each, PeerRefused)), None)
+    if refused is not None:
+        return NotSent(refused.code)
     if _refused_in_handshake(error):
         return NotSent("GW-NET-002")
     if not sent:
@@ -202,6 +216,9 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if self._answering:  # the next request begins
+            connection = self._inner.get_extra_info("ssl_object")
+            if isinstance(connection, Guarded):
+                connection.still()
             self._head, self._count, self._answering = bytearray(), 0, False
         await self._inner.write(buffer, timeout)
 
@@ -271,21 +288,49 @@ class _Line:
         self.plain = peer.plaintext or parts.scheme == "http"
         if self.plain and not (peer.plaintext and is_loopback(parts.hostname or "")):
             raise Misconfigured("GW-NET-010", detail=f"peer {name}: plaintext is only allowed towards loopback")
+        self._context, self._stamp = context, _stamp(peer)
         self.tls = None if self.plain else context(peer)
-        # The pool and not a client: no redirects, cookies, proxies or default headers to switch off.
-        self.pool = httpcore.AsyncConnectionPool(
-            ssl_context=self.tls,
-            max_connections=MAX_CONNECTIONS,
-            max_keepalive_connections=MAX_CONNECTIONS,
-            keepalive_expiry=KEEPALIVE_SECONDS,
-            network_backend=_Backend(),
-        )
+        self.pool, self._retired = self._pool(), list[httpcore.AsyncConnectionPool]()
         self.timeouts = {
             "connect": peer.connect_seconds,
             "write": peer.write_seconds,
             "read": peer.first_byte_seconds,
             "pool": peer.connect_seconds,
         }
+
+    def _pool(self) -> httpcore.AsyncConnectionPool:
+        # The pool and not a client: no redirects, cookies, proxies or default headers to switch off.
+        return httpcore.AsyncConnectionPool(
+            ssl_context=self.tls,
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=MAX_CONNECTIONS,
+            keepalive_expiry=KEEPALIVE_SECONDS,
+            network_backend=_Backend(),
+        )
+
+    async def renew(self) -> None:
+        """Follow the files: a rotated certificate or anchor holds from the next connection on, without a restart.
+
+        Requests in progress end on the connections that they have.
+        """
+        if self.plain or (stamp := _stamp(self.peer)) == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self.tls = self._context(self.peer)
+        except Misconfigured as error:  # half-written files: the next change is looked at again
+            log.error("peer_tls_not_renewed", origin=self.origin, code=error.code)
+            return
+        log.info("peer_tls_renewed", origin=self.origin)
+        over, self._retired = self._retired, [self.pool]
+        self.pool = self._pool()
+        for pool in over:
+            await pool.aclose()
+
+    async def aclose(self) -> None:
+        """Close every pooled connection."""
+        for pool in (*self._retired, self.pool):
+            await pool.aclose()
 
 
 class Outbound:
@@ -297,7 +342,7 @@ class Outbound:
     async def aclose(self) -> None:
         """Close every pooled connection."""
         for line in self._lines.values():
-            await line.pool.aclose()
+            await line.aclose()
 
     def _line(self, peer: str, url: str) -> _Line:
         line = self._lines.get(peer)
@@ -315,6 +360,7 @@ class Outbound:
         Raises `NotSent` or `MaybeSent`, nothing else. A redirect is a reply like any other and is not followed.
         """
         line = self._line(peer, url)
+        await line.renew()
         progress = _Progress(line.pins)
         if not all(part.isascii() for pair in headers.items() for part in pair):
             raise NotSent("GW-NET-011")
@@ -357,6 +403,7 @@ class Outbound:
                 writer.transport.abort() if not sent else writer.close()
 
     async def _connect(self, line: _Line, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        await line.renew()
         async with asyncio.timeout(line.peer.connect_seconds):
             reader, writer = await asyncio.open_connection(
                 host, port, ssl=line.tls, server_hostname=host if line.tls else None, limit=line.peer.max_response

@@ -70,6 +70,8 @@ log_level = "{log_level}"
 {extra}
 [trust]
 signer = "{ca}"
+tls-server = "{ca}"
+tls-client = "{ca}"
 revocation = "{revocation}"
 
 [http]

@@ -35,7 +35,7 @@ from gateway.receive.answers import FHIR, PLAIN, PROBLEM
 from gateway.receive.budget import Budget
 from gateway.receive.door import Door, Rendered, Verdict
 from gateway.receive.identity import PUSHERS, Identities, certificate_in
-from gateway.receive.tls import Revocation
+from gateway.receive.tls import Revocation, Still
 from gateway.settings import Http, Sender, Settings
 
 log: Final = structlog.get_logger("gateway.receive")
@@ -227,11 +227,11 @@ async def _prefix_then_drain(request: Request, held: bytearray) -> bytes:
 class Front:
     """What the handlers share."""
 
-    def __init__(self, settings: Settings, store: Store, door: Door, clock: Clock) -> None:
+    def __init__(self, settings: Settings, store: Store, door: Door, clock: Clock, still: Still | None = None) -> None:
         self.limits = settings.http or Http()
         self.store, self.door, self.clock = store, door, clock
         self.identities = Identities(settings.sender)
-        self.revocation = Revocation(self.limits.tls)
+        self.revocation = Revocation(self.limits.tls, still)
         self.budget = Budget(max(self.limits.max_body, KEPT_OF_TOO_LARGE) * BODIES_IN_MEMORY)
 
     async def caller(self, request: Request) -> Sender:
@@ -258,8 +258,10 @@ def make_app(
     live: Health = _well,
 ) -> FastAPI:
     """The application. Its door decides; see `Door` for what an acknowledgement means."""
-    front = Front(settings, store, door, clock)
+    front = Front(settings, store, door, clock, still)
     app = FastAPI(title="gateway", docs_url=None, redoc_url=None, openapi_url=None)
+    previewer: preview.Previewer | None = None,
+    still: Still | None = None,
 
     async def push(request: Request, programme: str) -> Response:
         return await _push(front, request, programme)

@@ -92,13 +92,15 @@ class MllpServer:
         senders: Sequence[Sender],
         door: Door,
         clock: Clock,
+        guard: tls.Guard = tls.unguarded,
+        still: tls.Still | None = None,
     ) -> None:
         self.settings, self.door, self.clock = settings, door, clock
         self.identities = Identities(senders)
-        self.revocation = tls.Revocation(settings.tls)
+        self.revocation = tls.Revocation(settings.tls, still)
         self.budget = Budget(max(settings.max_message, READ_BYTES) * MESSAGES_IN_MEMORY)
         plaintext = any(source.plaintext for sender in senders for source in sender.mllp)
-        self._ssl: ssl.SSLContext | None = tls.server_context(settings.tls, settings.host, plaintext)
+        self._ssl: ssl.SSLContext | None = tls.server_context(settings.tls, settings.host, plaintext, guard)
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[Any], Connection] = {}
         self.stopping = asyncio.Event()

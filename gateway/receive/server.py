@@ -170,9 +170,9 @@ class Protocol(HttpToolsProtocol):
 class HttpServer:
     """One HTTP listener inside a running loop. Plain text only on loopback."""
 
-    def __init__(self, app: App, settings: Http) -> None:
+    def __init__(self, app: App, settings: Http, guard: tls.Guard = tls.unguarded) -> None:
         self._settings = settings
-        self._ssl = tls.server_context(settings.tls, settings.host)
+        self._ssl = tls.server_context(settings.tls, settings.host, guard=guard)
         bounded = type("BoundedProtocol", (Protocol,), {"max_connections": settings.max_connections})
         self._config = Config(
             cast("Any", app),

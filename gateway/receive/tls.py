@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import ssl
 import tempfile
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -18,11 +19,15 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.errors import Misconfigured, NotAllowed
+from gateway.errors import Misconfigured, NotAllowed, Refused
 from gateway.receive.identity import Certificate, loopback
 from gateway.settings import Tls
 
 log: Final = structlog.get_logger("gateway.receive")
+
+Guard = Callable[[ssl.SSLContext], ssl.SSLContext]
+Still = Callable[[str], None]
+"""Raises `Refused` when the client whose certificate has this SHA-256 fingerprint may not speak any more."""
 
 HANDSHAKE_SECONDS: Final = 10.0
 _MINIMUM: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -76,12 +81,12 @@ class _Live:
     The callback of the ClientHello is the one moment at which OpenSSL lets a server choose its context.
     """
 
-    def __init__(self, tls: Tls) -> None:
-        self._tls = tls
+    def __init__(self, tls: Tls, guard: Guard) -> None:
+        self._tls, self._guard = tls, guard
         self._files = [Path(each) for each in (tls.certificate, tls.key, tls.client_ca, tls.crl) if each is not None]
         self._stamp = self._look()
-        self._current = context(tls)
-        self.outer = context(tls)
+        self._current = guard(context(tls))
+        self.outer = guard(context(tls))
         self.outer.sni_callback = self._choose
 
     def _look(self) -> tuple[tuple[int, int, int], ...]:
@@ -93,26 +98,40 @@ class _Live:
         if stamp != self._stamp:
             self._stamp = stamp
             try:
-                self._current = context(self._tls)
+                self._current = self._guard(context(self._tls))
                 log.info("tls_renewed")
             except Misconfigured as error:  # half-written files: the next change is looked at again
                 log.error("tls_not_renewed", code=error.code)
         connection.context = self._current
 
 
-def server_context(tls: Tls | None, host: str, plaintext_allowed: bool = False) -> ssl.SSLContext | None:
-    """The context, or None for plain text: on loopback, or where a sender's entry allows it explicitly."""
+def unguarded(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The context as it is: nobody but OpenSSL is asked about a client."""
+    return context
+
+
+def server_context(
+    tls: Tls | None, host: str, plaintext_allowed: bool = False, guard: Guard = unguarded
+) -> ssl.SSLContext | None:
+    """The context, or None for plain text: on loopback, or where a sender's entry allows it explicitly.
+
+    `guard` is given every context before it is used, and may add questions of its own to the handshake.
+    """
     if tls is not None:
-        return _Live(tls).outer
+        return _Live(tls, guard).outer
     if loopback(host) or plaintext_allowed:
         return None
     raise Misconfigured(detail=f"the listener on {host} has no TLS; plain text stays on loopback")
 
 
 class Revocation:
-    """The CRL of client certificates, re-read when its file changes. Without a CRL nobody is revoked."""
+    """The CRL of client certificates, re-read when its file changes. Without a CRL nobody is revoked.
 
-    def __init__(self, tls: Tls | None) -> None:
+    `still` is asked besides, where the listener has more rules about clients.
+    """
+
+    def __init__(self, tls: Tls | None, still: Still | None = None) -> None:
+        self._still = still
         self._path = Path(tls.crl) if tls is not None and tls.crl is not None else None
         self._ca = Path(tls.client_ca) if tls is not None and tls.client_ca is not None else None
         self._stamp: tuple[int, int] = (0, 0)
@@ -121,7 +140,14 @@ class Revocation:
 
     def check(self, certificate: Certificate | None, now: datetime, monotonic: float) -> None:
         """Raise `NotAllowed` where the certificate is revoked, or where that cannot be known any more."""
-        if certificate is None or self._path is None:
+        if certificate is None:
+            return
+        if self._still is not None:
+            try:
+                self._still(certificate.fingerprint)
+            except Refused as refused:
+                raise NotAllowed(refused.code, None, **refused.args_) from None
+        if self._path is None:
             return
         if self._looked is None or monotonic - self._looked >= _LOOK_AGAIN_SECONDS:
             self._looked = monotonic
