@@ -15,7 +15,7 @@ import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import ParamSpec, Self, TypeVar
+from typing import Final, ParamSpec, Self, TypeVar
 
 import structlog
 
@@ -25,6 +25,9 @@ from gateway.settings import Settings
 P = ParamSpec("P")
 R = TypeVar("R")
 _log = structlog.get_logger()
+
+
+PROBE_SECONDS: Final = 0.5
 
 
 class WorkerDied(Broken):
@@ -52,7 +55,8 @@ class Pool:
         self.size = max(1, settings.workers)
         self._executor = self._make(self.size)
         self._alone: ProcessPoolExecutor | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self._probe: asyncio.Future[bool] | None = None
+        self._one_at_a_time, self._suspects = asyncio.Lock(), 0
         self._begun: list[Future[bool]] = [self._executor.submit(_ready) for _ in range(self.size)]
 
     def _make(self, size: int) -> ProcessPoolExecutor:
@@ -83,10 +87,16 @@ class Pool:
             return await asyncio.wrap_future(executor.submit(call, *args, **kwargs))
         except BrokenProcessPool:
             if self._executor is executor:
-                _log.error("worker_died", workers=self.size)
-                self._executor = self._make(self.size)
-        async with self._one_at_a_time:
-            return await self._by_itself(call, *args, **kwargs)
+                self._renewed()
+        self._suspects += 1
+        try:
+            async with self._one_at_a_time:
+                return await self._by_itself(call, *args, **kwargs)
+        finally:
+            self._suspects -= 1
+            if self._alone is not None and not self._suspects:
+                self._alone.shutdown(wait=False)
+                self._alone = None
 
     async def _by_itself(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if self._alone is None:
@@ -96,6 +106,28 @@ class Pool:
         except BrokenProcessPool:
             self._alone = None
             raise WorkerDied from None
+
+    async def trouble(self) -> str | None:
+        """None while the workers work, else a code: they died, or are still loading their rules."""
+        if self._probe is None or self._probe.done():
+            try:
+                self._probe = asyncio.wrap_future(self._executor.submit(_ready))
+            except BrokenProcessPool:
+                return self._renewed()
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await asyncio.shield(self._probe)
+        except TimeoutError:  # busy, which is well; or loading, which is not yet
+            return None if all(each.done() for each in self._begun) else WorkerDied.default
+        except BrokenProcessPool:
+            return self._renewed()
+        return None
+
+    def _renewed(self) -> str:
+        _log.error("worker_died", workers=self.size)
+        self._executor, self._probe = self._make(self.size), None
+        self._begun = [self._executor.submit(_ready) for _ in range(self.size)]
+        return WorkerDied.default
 
     def stop(self) -> None:
         """End the workers; what they had under way is repeated at the next start."""
