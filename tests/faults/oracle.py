@@ -11,7 +11,9 @@ import base64
 import random
 import re
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from gateway.commands.site import Site
 from gateway.formats import json
 
 ROOT = Path(__file__).parents[2]
-RESENT = "GW-DELIVER-011"  # "the outcome is unknown; sent again": the record of a repeat
+ASKED = {"GW-DELIVER-011", "GW-DELIVER-014"}
+"""The record of a repeat: the outcome was unknown and it is sent again, or the destination, asked, did not have it."""
 SAMPLES = ROOT / "mappings" / "sepas" / "samples"
 
 
@@ -49,6 +52,13 @@ def stay_messages(patient: int, stay: int) -> tuple[bytes, bytes]:
         text = text.replace("HIDTEST01", f"HID{token(patient, stay)}")
         made.append(text.encode())
     return made[0], made[1]
+
+
+def stay_document(patient: int, stay: int) -> bytes:
+    """A whole stay as JSON, under its token."""
+    text = (SAMPLES / "stay.json").read_text(encoding="utf-8")
+    text = text.replace("0012345679", national_code(patient)).replace("V-9001", token(patient, stay))
+    return text.replace("HIDTEST02", f"HID{token(patient, stay)}").encode()
 
 
 @dataclass
@@ -103,55 +113,92 @@ async def kill_at_random(site: Site, pushed: Pushed, kills: int, seed: int, spre
 
 
 def arrivals(log: Path) -> list[dict[str, Any]]:
-    """What the stand-in wrote down before it did anything else."""
-    lines = log.read_bytes().splitlines() if log.exists() else []
-    return [line for line in map(json.read, lines) if "body" in line]
+    """What the stand-in wrote down before it did anything else, each with the verdict that it wrote afterwards."""
+    found: dict[int, dict[str, Any]] = {}
+    for line in log.read_bytes().splitlines() if log.exists() else []:
+        read = json.read(line)
+        found.setdefault(read["arrival"], {"verdict": {}}).update(read)
+    return [each for each in found.values() if "body" in each]
+
+
+def token_of(body: bytes) -> str:
+    """The stay that a message is about, or empty."""
+    match = re.search(rb"V\d{7}", body)
+    return match.group().decode() if match else ""
+
+
+def body_of(arrival: dict[str, Any]) -> bytes:
+    return base64.b64decode(arrival["body"])
 
 
 def tokens_in(log: Path) -> list[str]:
     """The stays in the order in which they arrived; repeats included."""
-    found = []
-    for line in arrivals(log):
-        match = re.search(rb"V\d{7}", base64.b64decode(line["body"]))
-        if match:
-            found.append(match.group().decode())
-    return found
+    return [found for each in arrivals(log) if (found := token_of(body_of(each)))]
 
 
-async def violations(site: Site, pushed: Pushed) -> list[str]:
+def kept_in(log: Path) -> Counter[str]:
+    """How often each stay was taken by the repository: what it refused does not count."""
+    return Counter(token_of(body_of(each)) for each in arrivals(log) if each["verdict"].get("kept"))
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the ledger says about one stay's way to one destination."""
+
+    state: str
+    attempts: int
+    unknown: int  # attempts that are recorded as maybe arrived
+
+
+async def violations(site: Site, pushed: Pushed, names: Sequence[str] = ("sepas", "medcare")) -> list[str]:
     """Every broken promise, from the logs of the partners and the ledger. The gateway must be stopped."""
     found: list[str] = []
-    tries = await _tries(site)
-    for name in ("sepas", "medcare"):
-        seen = tokens_in(site.logs[name])
-        count = Counter(seen)
+    records = await _records(site)
+    for name in names:
+        seen, kept = tokens_in(site.logs[name]), kept_in(site.logs[name])
         for patient, stays in pushed.acknowledged.items():
             wanted = [token(patient, stay) for stay in stays]
-            found += [
-                f"promise 1: {each} was acknowledged and never reached {name}" for each in wanted if not count[each]
-            ]
-            first = list(dict.fromkeys(each for each in seen if each.startswith(f"V{patient:03d}")))
-            if first != [each for each in wanted if each in count]:
-                found.append(f"promise 4: order of patient {patient} at {name} is {first}")
-        for each, times in count.items():
-            attempts, unknown = tries.get((name, each), (0, 0))
-            if times > attempts:
-                found.append(f"promise 5: {each} arrived {times} times at {name}, {attempts} attempts are on record")
-            if times > 1 + unknown:
-                found.append(f"promise 3: {each} arrived {times} times at {name}, {unknown} outcomes were unknown")
+            found += _order(name, patient, wanted, seen)
+            found += [lost for each in wanted if (lost := _lost(name, each, kept, records))]
+        for each, times in Counter(seen).items():
+            record = records.get((name, each), Record("absent", 0, 0))
+            if times > record.attempts:
+                found.append(f"promise 5: {each} arrived {times} times at {name}, on record are {record.attempts}")
+            if kept[each] > 1 + record.unknown:
+                found.append(
+                    f"promise 3: {name} took {each} {kept[each]} times, {record.unknown} were recorded unknown"
+                )
     return found
 
 
-async def _tries(site: Site) -> dict[tuple[str, str], tuple[int, int]]:
-    """(destination, stay) -> (attempts on record, how many of them ended without a known outcome)."""
+def _lost(name: str, each: str, kept: Counter[str], records: Mapping[tuple[str, str], Record]) -> str:
+    """What was acknowledged has been taken, or the ledger says who refused or dropped it."""
+    state = records[name, each].state if (name, each) in records else "absent"
+    if kept[each] and state == "delivered":
+        return ""
+    if kept[each]:
+        return f"promise 2: {each} was taken by {name} and is {state}"
+    if state == "delivered":
+        return f"promise 2: {each} is said to be delivered to {name}, which never took it"
+    return "" if state in ("rejected", "superseded") else f"promise 1: {each} was acknowledged, {name} never got it"
+
+
+def _order(name: str, patient: int, wanted: list[str], seen: list[str]) -> list[str]:
+    """Once a later stay has left, an earlier one of the same patient has ended and never comes again."""
+    turns = [each for each, _ in groupby(each for each in seen if each.startswith(f"V{patient:03d}"))]
+    if turns == [each for each in wanted if each in seen]:
+        return []
+    return [f"promise 4: order of patient {patient} at {name} is {turns}"]
+
+
+async def _records(site: Site) -> dict[tuple[str, str], Record]:
     settings, found = site.settings(), {}
     async with store.open(settings.database, Path(settings.data), SystemClock()) as ledger:
         for destination in ("sepas", "medcare"):
             for exchange in await ledger.exchanges(destination=destination, limit=100_000):
                 document = await ledger.document(exchange.document)
                 attempts = await ledger.attempts(exchange.id)
-                match = re.search(rb"V\d{7}", document.body) if document else None
-                if match:
-                    unknown = sum(1 for each in attempts if each.outcome in (None, "unknown") or RESENT in each.codes)
-                    found[destination, match.group().decode()] = (len(attempts), unknown)
+                if document and (named := token_of(document.body)):
+                    unknown = sum(1 for a in attempts if a.outcome in (None, "unknown") or ASKED & set(a.codes))
+                    found[destination, named] = Record(exchange.state, len(attempts), unknown)
     return found
