@@ -26,9 +26,9 @@ from gateway.desk.admin import Admin
 from gateway.desk.metrics import Metrics
 from gateway.errors import GatewayError, Misconfigured, StorageFailed
 from gateway.flow import NEW, Room, Thing
+from gateway.handshake import PeerTrust, guard
 from gateway.message import Exchange, Move, Outcome, Step, SubmissionStatus
 from gateway.network import Outbound, tls_context
-from gateway.handshake import PeerTrust, guard
 from gateway.operate import handlers
 from gateway.pool import Pool
 from gateway.ports import Mapper, Wire
@@ -39,11 +39,10 @@ from gateway.receive.http import make_app
 from gateway.receive.mllp import MllpServer
 from gateway.receive.server import HttpServer
 from gateway.receive.tls import unguarded
-from gateway.settings import Destination, Http, Settings
+from gateway.settings import Destination, Settings
 from gateway.sign.gate import ExchangeGate
 from gateway.sign.keyring import KeyRing, signer_for
 from gateway.sign.life import trust_for
-from gateway.upkeep import Upkeep
 from gateway.work import Work
 
 _log = structlog.get_logger()
@@ -156,24 +155,17 @@ class Gateway:
         door = Door(
             self.ledger, self.settled, self.clock, settings.programmes, settings.answer_within, self.committed, later
         )
+        clients = self._peers("tls-client")
+        asked = partial(guard, trust=clients) if clients is not None else unguarded
+        still = clients.still if clients is not None else None
         if settings.http is not None:
-            look = self.work.preview
-            app = make_app(settings, self.ledger, door, self.clock, ready=self._ready, previewer=look, still=still)
+            app = make_app(settings, self.ledger, door, self.clock, ready=self._ready, still=still)
             self._servers.append(HttpServer(app, settings.http, asked))
         for each in settings.mllp:
             self._servers.append(MllpServer(each, settings.sender, door, self.clock, asked, still))
         for server in self._servers:
-            await self._start(server)
-
-    async def _start(self, server: HttpServer | MllpServer) -> None:
-        await server.start()
-        self._stack.push_async_callback(server.stop)
-
-    async def _show_metrics(self) -> None:
-        """On loopback, also in a process that receives nothing."""
-        if self.settings.metrics is not None:
-            self.metrics_server = HttpServer(metrics_app(self._page), Http(port=self.settings.metrics.port))
-            await self._start(self.metrics_server)
+            await server.start()
+            self._stack.push_async_callback(server.stop)
 
     def _peers(self, purpose: str) -> PeerTrust | None:
         """The trust room's rules for live TLS peers, where [trust] names anchors for them."""
@@ -197,9 +189,6 @@ class Gateway:
                 ear.forget()
                 status = await self.ledger.submission_status(submission)
                 if status is None or status.state in _FINISHED:
-        clients = self._peers("tls-client")
-        asked = partial(guard, trust=clients) if clients is not None else unguarded
-        still = clients.still if clients is not None else None
                     return status
                 left = until - self.clock.monotonic()
                 if left <= 0 or not await ear.wait(left):
@@ -233,8 +222,3 @@ class Gateway:
 
 VERSION: Final = "0.1.0"
 
-
-def _trust(settings: Settings) -> Trust:
-    folder = settings.trust.get("revocation")
-    source = Folder(Path(folder)) if folder else None
-    return Trust("document", anchors_from(Path(settings.trust["signer"])), source)

@@ -256,12 +256,11 @@ def make_app(
     clock: Clock,
     ready: Health = _well,
     live: Health = _well,
+    still: Still | None = None,
 ) -> FastAPI:
     """The application. Its door decides; see `Door` for what an acknowledgement means."""
     front = Front(settings, store, door, clock, still)
     app = FastAPI(title="gateway", docs_url=None, redoc_url=None, openapi_url=None)
-    previewer: preview.Previewer | None = None,
-    still: Still | None = None,
 
     async def push(request: Request, programme: str) -> Response:
         return await _push(front, request, programme)
