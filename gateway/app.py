@@ -6,6 +6,7 @@ receive -> (workers: map, validate) -> gather -> (workers: sign) -> deliver, ove
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -23,7 +24,8 @@ from gateway.deliver.dispatcher import Dispatcher
 from gateway.deliver.lane import Tools
 from gateway.deliver.steps import Extra
 from gateway.desk.admin import Admin
-from gateway.desk.metrics import Metrics
+from gateway.desk.metrics import Metrics, metrics_app
+from gateway.desk.pauses import PausableGate
 from gateway.errors import GatewayError, Misconfigured, StorageFailed
 from gateway.flow import NEW, Room, Thing
 from gateway.handshake import PeerTrust, guard
@@ -39,13 +41,17 @@ from gateway.receive.http import make_app
 from gateway.receive.mllp import MllpServer
 from gateway.receive.server import HttpServer
 from gateway.receive.tls import unguarded
-from gateway.settings import Destination, Settings
+from gateway.settings import Destination, Http, Settings
 from gateway.sign.gate import ExchangeGate
 from gateway.sign.keyring import KeyRing, signer_for
 from gateway.sign.life import trust_for
+from gateway.upkeep import Upkeep
 from gateway.work import Work
 
 _log = structlog.get_logger()
+GRACE: Final = 6.0
+"""Seconds that open requests and deliveries on their way get at the end; the rest of ten is for closing."""
+
 _FINISHED: Final = frozenset({"itemised", "refused", "parked"})
 
 
@@ -56,6 +62,7 @@ class Gateway:
         self.settings, self.clock, self.pool = settings, clock, pool
         self.bell, self.metrics = Bell(), Metrics(clock)
         self.ledger = store.open(settings.database, Path(settings.data), clock)
+        self.upkeep = Upkeep(settings, self.ledger, clock, self.committed, shared=bool(settings.database))
         self._receive = receive
         self._stack = AsyncExitStack()
         self._servers: list[HttpServer | MllpServer] = []
@@ -102,7 +109,9 @@ class Gateway:
         self.work = Work(settings, self.ledger, self.pool, self.clock, self.bell, programmes, later, self.committed)
         if self._receive:
             await self._listen(later)
-        commands = handlers(self.ledger, settings, self.clock, self.committed, self.work.registry_changed)
+        await self._show_metrics()
+        changed, paused = self.work.registry_changed, self.gate.forget
+        commands = handlers(self.ledger, settings, self.clock, self.committed, changed, paused)
         admin = Admin(Path(settings.data), commands)
         await admin.start()
         self._stack.push_async_callback(admin.stop)
@@ -116,17 +125,25 @@ class Gateway:
             group.create_task(self.work.run(), name="work")
             group.create_task(self.dispatcher.run(), name="deliver")
             group.create_task(self._answer(stopping), name="answers")
+            group.create_task(self.upkeep.run(), name="upkeep")
             await stopping.wait()
-            for server in self._servers:
-                await server.stop()
             self.work.stop()
-            await self.dispatcher.stop()
+            self.upkeep.stop()
+            # Side by side and within the ten seconds that are promised: an open door may wait for a lane's finding.
+            await asyncio.gather(self.dispatcher.stop(GRACE), *(self._close(each) for each in self._servers))
+
+    async def _close(self, server: HttpServer | MllpServer) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE):
+                await server.stop()
 
     def listening(self) -> Iterator[str]:
         """One line for each open door."""
         for server in self._servers:
             kind = "mllp" if isinstance(server, MllpServer) else "http"
             yield f"{kind} {server.port}"
+        if self.settings.metrics is not None:
+            yield f"metrics {self.metrics_server.port}"
 
     # --- putting together ----------------------------------------
 
@@ -135,6 +152,8 @@ class Gateway:
         ring = KeyRing(settings.key)
         trusts = {"": trust_for(settings, "signer")} if "signer" in settings.trust else {}
         gate = ExchangeGate(settings, self.ledger, ring.handle, trusts, software_version=VERSION)
+
+        self.gate = PausableGate(gate, self.ledger, self.clock)
 
         def wire(destination: Destination) -> Wire:
             peer = settings.peer.get(destination.peer)
@@ -146,7 +165,14 @@ class Gateway:
 
         made: Mapping[str, Wire] = {each.id: wire(each) for each in settings.destination}
         tools = Tools(
-            self.ledger, gate, self.clock, random.random, on_outcome=self._on_outcome, on_commit=self.committed
+            self.ledger,
+            self.gate,
+            self.clock,
+            random.random,
+            on_outcome=self._on_outcome,
+            on_commit=self.committed,
+            observe=self.metrics.observe,
+            sole_owner=not settings.database,
         )
         return Dispatcher(settings.destination, made, tools)
 
@@ -159,13 +185,23 @@ class Gateway:
         asked = partial(guard, trust=clients) if clients is not None else unguarded
         still = clients.still if clients is not None else None
         if settings.http is not None:
-            app = make_app(settings, self.ledger, door, self.clock, ready=self._ready, still=still)
+            look = self.work.preview
+            app = make_app(settings, self.ledger, door, self.clock, ready=self._ready, previewer=look, still=still)
             self._servers.append(HttpServer(app, settings.http, asked))
         for each in settings.mllp:
             self._servers.append(MllpServer(each, settings.sender, door, self.clock, asked, still))
         for server in self._servers:
-            await server.start()
-            self._stack.push_async_callback(server.stop)
+            await self._start(server)
+
+    async def _start(self, server: HttpServer | MllpServer) -> None:
+        await server.start()
+        self._stack.push_async_callback(server.stop)
+
+    async def _show_metrics(self) -> None:
+        """On loopback, also in a process that receives nothing."""
+        if self.settings.metrics is not None:
+            self.metrics_server = HttpServer(metrics_app(self._page), Http(port=self.settings.metrics.port))
+            await self._start(self.metrics_server)
 
     def _peers(self, purpose: str) -> PeerTrust | None:
         """The trust room's rules for live TLS peers, where [trust] names anchors for them."""
@@ -213,12 +249,22 @@ class Gateway:
                     await ear.wait(1.0)
 
     async def _ready(self) -> Mapping[str, str]:
+        """What is not well, by a code: the ledger (reading and writing), the workers."""
         try:
             await self.ledger.counts()
+            found = {"ledger": await self.ledger.trouble(), "workers": await self.pool.trouble()}
         except GatewayError as fault:
             return {"ledger": fault.code}
-        return {}
+        return {name: code for name, code in found.items() if code is not None}
+
+    async def _page(self) -> bytes:
+        """The metrics page; empty while the ledger cannot be asked."""
+        try:
+            paused = await self.ledger.paused()
+            destinations = {each.id: each.id in paused for each in self.settings.destination}
+            return self.metrics.page(await self.ledger.counts(), await self.ledger.queues(), destinations)
+        except GatewayError:
+            return b""
 
 
 VERSION: Final = "0.1.0"
-

@@ -286,6 +286,38 @@ class Conformity(Value, frozen=True, kw_only=True):
     issuer: str = ""
 
 
+# --- operation ----------------------------------------
+
+
+class Pause(Value, frozen=True, kw_only=True):
+    """An operator stopped, or let go on, the delivery to a destination. Every one is kept; the last one counts."""
+
+    destination: str
+    paused: bool
+    at: datetime
+
+
+class Queue(Value, frozen=True, kw_only=True):
+    """How many open exchanges of one destination, programme and state there are, and since when the oldest is."""
+
+    destination: str
+    programme: str
+    state: str
+    count: int
+    since: datetime
+
+
+class Parked(Value, frozen=True, kw_only=True):
+    """A thing that was parked: ours to look at. `reason` is the code or reference of the journal's last line."""
+
+    thing: str
+    id: str
+    programme: str
+    sender: str
+    since: datetime
+    reason: str | None = None
+
+
 # --- one commit ----------------------------------------
 
 
@@ -351,6 +383,7 @@ Write = (
     | Receipt
     | Answer
     | Conformity
+    | Pause
     | RegistryEntry
     | StoredResource
 )

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from gateway.audit import events
 from gateway.clock import Clock
+from gateway.desk import pauses
 from gateway.desk.admin import Handler
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Misconfigured
 from gateway.flow import FINAL, Room, Thing, waiting
 from gateway.formats import json
-from gateway.message import Conformity, Exchange, Json, Move, RegistryEntry, Step
+from gateway.message import Conformity, Exchange, Json, Move, Pause, RegistryEntry, Step
 from gateway.settings import Settings
 from gateway.store import Ledger
+
+_RETRIED: Final[dict[Thing, tuple[str, str]]] = {
+    Thing.SUBMISSION: ("parked", "received"),
+    Thing.CASE: ("parked", "complete"),
+}
+"""What `retry` does to things that are not exchanges. An item has no way back by itself: its submission has."""
 
 _ACTS: Final[dict[str, str]] = {"replay": "due", "drop": "rejected", "supersede": "superseded"}
 """What may be done to a parked or unknown exchange, and the state it leads to."""
@@ -36,14 +43,29 @@ def plain(value: Any) -> Any:
     return msgspec.to_builtins(value, builtin_types=(bytes, datetime), str_keys=True)
 
 
+def _instant(name: str, text: str) -> datetime:
+    """An ISO date or time; without a zone it is UTC."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise Misconfigured(detail=f"--{name} {text}: not an ISO 8601 date or time") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
 class Operator:
     """The commands, over one ledger. `done` is told each committed step, so that lanes wake."""
 
     def __init__(
-        self, ledger: Ledger, settings: Settings, clock: Clock, done: Done, changed: Callable[[], None]
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        clock: Clock,
+        done: Done,
+        changed: Callable[[], None],
+        paused: Callable[[], None],
     ) -> None:
         self._ledger, self._settings, self._clock = ledger, settings, clock
-        self._done, self._changed = done, changed
+        self._done, self._changed, self._paused = done, changed, paused
 
     async def _commit(self, step: Step) -> None:
         await self._ledger.commit(step)
@@ -97,9 +119,37 @@ class Operator:
     async def exchanges(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
         """Exchanges by state, destination or programme, oldest first; unfinished ones when no state is asked for."""
         wanted = {key: arguments[key] for key in ("state", "destination", "programme") if arguments.get(key)}
+        wanted |= {key: _instant(key, arguments[key]) for key in ("since", "until") if arguments.get(key)}
         for exchange in await self._ledger.exchanges(**wanted, limit=int(arguments.get("limit", 100))):
-            if "state" in wanted or exchange.state not in FINAL[Thing.EXCHANGE]:
+            if "state" not in wanted and exchange.state in FINAL[Thing.EXCHANGE]:
+                continue
+            if await self._met(exchange, arguments.get("finding")):
                 yield {"exchange": plain(exchange)}
+
+    async def _met(self, exchange: Exchange, code: str | None) -> bool:
+        """Whether the exchange waits for, or its last try ended with, this code."""
+        if not code or exchange.reason == code:
+            return True
+        attempts = await self._ledger.attempts(exchange.id)
+        return bool(attempts) and code in attempts[-1].codes
+
+    async def queue(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
+        """Open exchanges by destination, programme and state; every destination has a line, also an idle one."""
+        now, paused = self._clock.now(), await self._ledger.paused()
+        wanted, queues = arguments.get("destination"), await self._ledger.queues()
+        for id in [each.id for each in self._settings.destination if wanted in (None, each.id)]:
+            mine = [each for each in queues if each.destination == id]
+            waits = [plain(q) | {"oldest_seconds": (now - q.since).total_seconds()} for q in mine]
+            yield {"destination": id, "paused": id in paused, "waiting": sum(q.count for q in mine), "states": waits}
+
+    async def parked(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
+        """Everything that was parked: submissions, items, cases, then exchanges."""
+        limit, now = int(arguments.get("limit", 100)), self._clock.now()
+        for each in await self._ledger.parked(limit):
+            yield {"parked": plain(each) | {"age_seconds": (now - each.since).total_seconds()}}
+        wanted = {"destination": arguments["destination"]} if arguments.get("destination") else {}
+        for exchange in await self._ledger.exchanges("parked", **wanted, limit=limit):
+            yield {"parked": {"thing": "exchange", **plain(exchange)}}
 
     async def registry_list(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
         """The reference data of a programme."""
@@ -125,6 +175,54 @@ class Operator:
         after = msgspec.structs.replace(exchange, state=to, next_at=None, tries=0, reason=None)
         await self._commit(Step(name=act, at=now, moves=(move,), writes=(after,), audit=(event,)))
         yield {"did": act, "exchange": id}
+
+    async def retry(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
+        """Try one thing again, now: a parked submission, case or exchange, or an exchange that waits for its time."""
+        id, reason = str(arguments["id"]), str(arguments["reason"])
+        exchange = await self._ledger.exchange(id)
+        if exchange is not None and exchange.state != "due":
+            async for line in self.act({"exchange": id, "act": "replay", "reason": reason}):
+                yield line
+            return
+        now = self._clock.now()
+        if exchange is not None:
+            thing, moves, writes = Thing.EXCHANGE, [], [msgspec.structs.replace(exchange, next_at=None)]
+        else:
+            thing, move = await self._parked_move(id)
+            moves, writes = [move], []
+        event = events.operator_acted("operator", "retry", (f"{thing}/{id}",), now, reason)
+        await self._commit(Step(name="retry", at=now, moves=tuple(moves), writes=tuple(writes), audit=(event,)))
+        yield {"did": "retry", thing: id}
+
+    async def _parked_move(self, id: str) -> tuple[Thing, Move]:
+        submission = await self._ledger.submission_status(id)
+        thing = Thing.CASE if submission is None else Thing.SUBMISSION
+        found = submission or await self._ledger.case(id)
+        if found is None:
+            raise GatewayError("GW-DESK-002", what="submission, case, exchange", id=id)
+        frm, to = _RETRIED[thing]
+        if found.state != frm:
+            raise GatewayError("GW-DESK-003", what=str(thing), id=id, state=found.state)
+        return thing, Move(thing=thing, id=id, frm=frm, to=to, room=Room.DESK)
+
+    async def pause(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
+        """Start no more deliveries to a destination until `resume`; what is on its way ends."""
+        yield await self._set_paused(arguments, True)
+
+    async def resume(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
+        """Deliver to the destination again; what the pause held is let go."""
+        line = await self._set_paused(arguments, False)
+        released = await pauses.release(self._ledger, (line["destination"],), self._clock, self._done)
+        yield line | {"released": released}
+
+    async def _set_paused(self, arguments: Mapping[str, Any], paused: bool) -> Json:
+        id, act = self._settings.one_destination(str(arguments["destination"])).id, "pause" if paused else "resume"
+        now = self._clock.now()
+        event = events.operator_acted("operator", act, (f"destination/{id}",), now, str(arguments["reason"]))
+        record = Pause(destination=id, paused=paused, at=now)
+        await self._commit(Step(name=act, at=now, writes=(record,), audit=(event,)))
+        self._paused()
+        return {"did": act, "destination": id}
 
     async def registry_import(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
         """Keep reference data; `entries` are RegistryEntry values."""
@@ -154,10 +252,11 @@ def handlers(
     clock: Clock,
     done: Done = lambda step: None,
     changed: Callable[[], None] = lambda: None,
+    paused: Callable[[], None] = lambda: None,
     more: Mapping[str, Handler] | None = None,
 ) -> Mapping[str, Handler]:
     """Every command by name."""
-    operator = Operator(ledger, settings, clock, done, changed)
+    operator = Operator(ledger, settings, clock, done, changed, paused)
     return {
         "status": operator.status,
         "trace": operator.trace,
@@ -165,7 +264,12 @@ def handlers(
         "exchanges": operator.exchanges,
         "registry_list": operator.registry_list,
         "registry_import": operator.registry_import,
+        "queue": operator.queue,
+        "parked": operator.parked,
         "act": operator.act,
+        "retry": operator.retry,
+        "pause": operator.pause,
+        "resume": operator.resume,
         "conformity": operator.conformity,
         **(more or {}),
     }

@@ -184,6 +184,21 @@ class Pull(Part, frozen=True, kw_only=True):
     repository: tuple[Repository, ...] = ()
 
 
+class Metrics(Part, frozen=True, kw_only=True):
+    """The Prometheus page, on a port of its own that only this machine can reach. Without this table there is none."""
+
+    port: int = 9464
+
+
+class Retention(Part, frozen=True, kw_only=True):
+    """How long a programme's finished submissions are kept, in days; 0: for ever. What is not final is never touched."""
+
+    programme: str
+    payload_days: int = 0  # received bytes, and the bytes of the attempts that sent what came of them
+    refused_days: int = 0  # the same for what was refused at once; 0: as payload_days
+    metadata_days: int = 0  # journal and attempts, after the bytes; documents, evidence and audit stay
+
+
 class Settings(Part, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -204,6 +219,8 @@ class Settings(Part, frozen=True, kw_only=True):
     key: Mapping[str, Key] = msgspec.field(default_factory=dict)
     trust: Mapping[str, str] = msgspec.field(default_factory=dict)  # purpose -> PEM file of anchors
     pull: Pull | None = None
+    metrics: Metrics | None = None
+    retention: tuple[Retention, ...] = ()
 
     def one_destination(self, id: str) -> Destination:
         """The destination of that id, or Misconfigured."""

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from argparse import Namespace
-from typing import Any
+from typing import Any, Final
 
 from gateway import settings as configuration
 from gateway.commands import ledger
 from gateway.errors import Misconfigured
 from gateway.settings import Settings
 
+_CHOICES: Final = ("destination", "programme", "since", "until", "finding")
+
 
 def add(subparsers: Any) -> None:
     """Declare the command."""
     parser = subparsers.add_parser("replay", help="send parked or unknown exchanges again, or drop them")
-    parser.add_argument("exchange", nargs="*", help="ids; or choose by --destination and --state")
+    parser.add_argument("exchange", nargs="*", help="ids; or choose by the options")
     parser.add_argument("--destination")
+    parser.add_argument("--programme")
+    parser.add_argument("--since", help="created at or after this ISO date or time (UTC unless it names a zone)")
+    parser.add_argument("--until", help="created before this ISO date or time")
+    parser.add_argument("--finding", help="that wait for, or whose last try ended with, this code")
+    parser.add_argument("--limit", type=int, default=100_000)
     parser.add_argument("--state", choices=("parked", "unknown"), default="parked")
     parser.add_argument("--act", choices=("replay", "drop", "supersede"), default="replay")
     parser.add_argument("--reason", required=True, help="recorded in the audit trail; no names of people")
@@ -28,9 +35,10 @@ def add(subparsers: Any) -> None:
 async def _chosen(settings: Settings, arguments: Namespace) -> list[str]:
     if arguments.exchange:
         return list(arguments.exchange)
-    if not arguments.destination:
-        raise Misconfigured(detail="name exchanges, or a --destination")
-    wanted = {"state": arguments.state, "destination": arguments.destination, "limit": 100_000}
+    wanted = {name: getattr(arguments, name) for name in _CHOICES if getattr(arguments, name)}
+    if not wanted:
+        raise Misconfigured(detail="name exchanges, or choose: " + ", ".join(f"--{name}" for name in _CHOICES))
+    wanted |= {"state": arguments.state, "limit": arguments.limit}
     return [line["exchange"]["id"] async for line in ledger.answers(settings, "exchanges", wanted)]
 
 

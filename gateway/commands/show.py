@@ -106,3 +106,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[str
     widths = [max(len(row[i]) for row in [list(head), *body]) for i in range(len(head))]
     for row in [list(head), *body]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def exchange_line(line: Json) -> None:
+    """One exchange with its state, destination, tries and the code of why it waits."""
+    each = line["exchange"]
+    reason = each.get("reason") or "-"
+    print(f"{each['id']}  {each['state']:<10} {each['destination']:<12} tries {each.get('tries', 0):<4} {reason}")

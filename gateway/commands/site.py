@@ -194,7 +194,7 @@ class Site:
         self.log_path = folder / "gateway.log"
         self._stack = AsyncExitStack()
         self._process: asyncio.subprocess.Process | None = None
-        self._pid = 0
+        self._pid = self.metrics_port = 0
         self.http_port, self.mllp_port = free_port(), free_port()
 
     async def __aenter__(self) -> Self:
@@ -276,9 +276,16 @@ class Site:
             while line := await self._process.stdout.readline():
                 if line.startswith(b"pid "):
                     self._pid = int(line[4:])  # the gateway's own, also where something was put before the command
+                if line.startswith(b"metrics "):
+                    self.metrics_port = int(line[8:])
                 if line.strip() == b"ready":
                     return self._pid
         raise Misconfigured(detail=f"the gateway did not start; see {self.log_path}")
+
+    @property
+    def pid(self) -> int:
+        """The gateway's process id."""
+        return self._pid
 
     async def kill(self) -> None:
         """SIGKILL, as a power switch would."""

@@ -34,12 +34,6 @@ def _count(line: Json) -> None:
     print(f"{mark} {line['thing']:<11} {line['state']:<11} {line['count']:>8}{since}")
 
 
-def _exchange(line: Json) -> None:
-    each = line["exchange"]
-    reason = each.get("reason") or "-"
-    print(f"{each['id']}  {each['state']:<10} {each['destination']:<12} tries {each.get('tries', 0):<4} {reason}")
-
-
 def live(arguments: Namespace) -> int:
     """0 when the owner of the data folder answers on its socket within two seconds."""
     data = Path(configuration.load(arguments.config).data)
@@ -63,5 +57,5 @@ def run(arguments: Namespace) -> int:
         return ledger.run(arguments.config, "trace", {"submission": arguments.submission}, show.trace_line)
     if arguments.waiting or arguments.state or arguments.destination:
         wanted = {"state": arguments.state, "destination": arguments.destination, "limit": arguments.limit}
-        return ledger.run(arguments.config, "exchanges", wanted, _exchange)
+        return ledger.run(arguments.config, "exchanges", wanted, show.exchange_line)
     return ledger.run(arguments.config, "status", {}, _count)
