@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import NOW, Server, Where
+from store_servers import NOW, Server, Where
 from ledger_steps import AT, accepted, event, exchange, item, itemised, move, moved, routed
 from sqlalchemy import Connection
 

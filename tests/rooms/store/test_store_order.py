@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import pytest
-from conftest import NOW, Where
+from store_servers import NOW, Where
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_steps import AT, WAY, accepted, event, exchange, item, itemised, move, moved, routed

@@ -9,7 +9,7 @@ import sqlite3
 from datetime import timedelta
 
 import pytest
-from conftest import Where
+from store_servers import Where
 from ledger_steps import AT, WAY, accepted, attempt, case, exchange, item, itemised, move, moved, routed
 
 from gateway import store
