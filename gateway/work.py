@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import zlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from itertools import groupby
@@ -27,6 +28,7 @@ from gateway.message import Answer, Case, Finding, ItemRecord, Step, Submission
 from gateway.pool import Pool
 from gateway.ports import Store
 from gateway.programme import Programme
+from gateway.receive import preview
 from gateway.settings import Sender, Settings
 from gateway.sign import evidence
 
@@ -35,6 +37,11 @@ _IDLE: Final = 1.0
 _LIMITS: Final = 5.0
 _STORAGE_PAUSE: Final = 1.0
 _STOP: Final = "stop"
+PARTS: Final = 32
+"""Into so many parts the received submissions are divided between processes."""
+
+SHARE_SECONDS: Final = 2.0
+MOST: Final = 500
 
 Later = Callable[[Submission, Sequence[Finding]], Sequence[Answer]]
 """Builds the answers that are owed later for findings that came after the first answer."""
@@ -61,20 +68,34 @@ class Work:
         self._folder = Path(settings.data) / "registry"
         self._registry: dict[str, str] = {}
         self._taking: dict[str, asyncio.Task[None]] = {}
+        self._share: frozenset[int] = frozenset()
+        self._share_until = 0.0
         self._stopping = False
 
     async def run(self) -> None:
         """Work until `stop`; a storage failure pauses, anything else that is ours parks."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._loop("submission:received", self.take_apart))
-            group.create_task(self._loop("item:valid", self.gather))
-            group.create_task(self._loop("case:complete", self.publish))
-            group.create_task(self._loop(_STOP, self.pass_limits, _LIMITS))
+            group.create_task(self._loop("item:valid", self._alone(self.gather)))
+            group.create_task(self._loop("case:complete", self._alone(self.publish)))
+            group.create_task(self._loop(_STOP, self._alone(self.pass_limits), _LIMITS))
+
+    def _alone(self, once: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[bool]]:
+        """Cases are put together by one process at a time: each item sees what the one before it left."""
+
+        async def led() -> bool:
+            return await self._store.leads("gather") and await once()
+
+        return led
 
     def stop(self) -> None:
         """Let every loop end after what it is doing."""
         self._stopping = True
         self._bell.ring(("submission:received", "item:valid", "case:complete", _STOP))
+
+    def use(self, programmes: Mapping[str, Programme]) -> None:
+        """Gather by these from now on."""
+        self._programmes = programmes
 
     def registry_changed(self) -> None:
         """Read the reference data anew for the next submission."""
@@ -120,13 +141,22 @@ class Work:
         if room <= 0:
             await asyncio.wait(self._taking.values(), return_when=asyncio.FIRST_COMPLETED)
             return True
-        waiting = await self._store.received(room + len(self._taking))
-        fresh = [each for each in waiting if each.id not in self._taking][:room]
+        share = await self._shared()
+        wanted = (room + len(self._taking)) * PARTS // max(1, len(share))
+        mine = (s for s in await self._store.received(min(wanted, MOST)) if zlib.crc32(s.id.encode()) % PARTS in share)
+        fresh = [each for each in mine if each.id not in self._taking][:room]
         for submission in fresh:
             task = asyncio.create_task(self._take(submission))
             self._taking[submission.id] = task
             task.add_done_callback(partial(self._taken, submission.id))
         return bool(fresh)
+
+    async def _shared(self) -> frozenset[int]:
+        """The parts of what was received that this process maps, asked anew every other second."""
+        now = self._clock.monotonic()
+        if now >= self._share_until:
+            self._share, self._share_until = await self._store.share("map", PARTS), now + SHARE_SECONDS
+        return self._share
 
     def _taken(self, id: str, task: asyncio.Task[None]) -> None:
         self._taking.pop(id, None)
@@ -140,14 +170,22 @@ class Work:
             submission.id,
         )
 
-    async def _examine(self, submission: Submission) -> None:
+    async def preview(self, submission: Submission) -> preview.Preview:
+        """What would become of an input that is not kept: its first items."""
+        part = await self._pool.run(workers.peek, submission, await self._ask(submission), preview.SHOWN)
+        return preview.Preview([each.result for each in part.items], not part.last)
+
+    async def _ask(self, submission: Submission) -> workers.Ask:
         sender = self._senders.get(submission.sender)
-        ask = workers.Ask(
+        return workers.Ask(
             self._clock.now(),
             await self._registry_of(submission.programme),
             str(self._folder),
             sender.options if sender else {},
         )
+
+    async def _examine(self, submission: Submission) -> None:
+        sender, ask = self._senders.get(submission.sender), await self._ask(submission)
         await self._itemise(submission, ask, sender is not None and sender.rows == "all_or_nothing")
 
     async def _itemise(self, submission: Submission, ask: workers.Ask, together: bool) -> None:

@@ -26,13 +26,14 @@ from gateway import validate
 from gateway.errors import Misconfigured
 from gateway.flow import Room
 from gateway.formats import json
-from gateway.message import Context, Evidence, ItemResult, RegistryEntry, Submission
-from gateway.ports import EvidenceSigner, Mapper, Validator
+from gateway.message import Context, Evidence, Finding, ItemResult, RegistryEntry, Submission
+from gateway.ports import EvidenceSigner, Mapper
 from gateway.programme import Programme
 from gateway.programme import load as load_programme
 from gateway.settings import Settings
 from gateway.sign.evidence import EvidenceMaker
 from gateway.sign.keys import open_key
+from gateway.validate.http import Question, Verdict, judge
 
 Registry = Mapping[str, Mapping[str, tuple[RegistryEntry, ...]]]
 
@@ -42,7 +43,12 @@ class Rules(msgspec.Struct, frozen=True):
 
     programmes: Mapping[str, Programme]
     mapper: Mapper
-    validator: Validator
+    validator: validate.Rulebook
+
+    @property
+    def digest(self) -> str:
+        """One digest over mappings, profiles and checks: it is recorded with each item."""
+        return hashlib.sha256(f"{self.mapper.digest}\0{self.validator.digest}".encode()).hexdigest()
 
 
 class Examined(msgspec.Struct, frozen=True):
@@ -130,7 +136,8 @@ def examine(rules: Rules, submission: Submission, context: Context) -> tuple[Exa
     return tuple(_examine(rules, each(), context) for each in rules.mapper.one_by_one(submission, context))
 
 
-def _examine(rules: Rules, result: ItemResult, context: Context) -> Examined:
+def _examine(rules: Rules, mapped: ItemResult, context: Context) -> Examined:
+    result = msgspec.structs.replace(mapped, rules_digest=rules.digest)
     if result.refused:
         return Examined(result, Room.MAP)
     found = (*result.findings, *rules.validator.findings(result, context))
@@ -218,6 +225,12 @@ def take(submission: Submission, ask: Ask, first: int, most: int) -> Part:
     return part
 
 
+def peek(submission: Submission, ask: Ask, most: int) -> Part:
+    """The first items of an input of which nothing is kept, in a worker process."""
+    assert _rules is not None
+    return _Taking(_rules, submission, context_for(submission, ask, _id_key)).part(0, most)
+
+
 def take_on(id: str, ask: Ask, first: int, most: int) -> Part | None:
     """The next items, where this process has the submission open; else None, and it has to be sent again."""
     taking = _taking.pop((id, ask.now), None)
@@ -227,6 +240,20 @@ def take_on(id: str, ask: Ask, first: int, most: int) -> Part | None:
     if not part.last:
         _taking[id, ask.now] = taking
     return part
+
+
+def answer(asked: Question) -> Verdict:
+    """`$validate` in a worker process."""
+    assert _rules is not None
+    return judge(_rules.validator, asked)
+
+
+def compiled(settings: Settings) -> tuple[str, Finding | None]:
+    """Compile every rule of these settings, in a process of its own, and forget it: their digest, or what is wrong."""
+    try:
+        return load_rules(settings).digest, None
+    except Misconfigured as fault:
+        return "", fault.finding()
 
 
 def sign(body: bytes, at: datetime) -> Evidence:

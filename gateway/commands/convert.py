@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -17,28 +18,20 @@ from gateway import programme as programme_data
 from gateway import settings as configuration
 from gateway import workers
 from gateway.clock import SystemClock
-from gateway.commands import ledger, show
+from gateway.commands import compare, ledger, show
 from gateway.errors import Misconfigured
-from gateway.formats import json, media
+from gateway.formats import json, media, table_write
 from gateway.gather import routes
-from gateway.message import LANGUAGES, ItemResult, Language, RegistryEntry, Submission
+from gateway.message import LANGUAGES, Context, ItemResult, Language, RegistryEntry, Submission
+from gateway.receive import preview as tables_back
 from gateway.settings import Settings
 from gateway.workers import Examined
-
-_BY_SUFFIX: Final = {
-    ".hl7": media.HL7V2,
-    ".csv": media.CSV,
-    ".tsv": media.TSV,
-    ".xlsx": media.XLSX,
-    ".json": media.JSON,
-    ".xml": media.XML,
-}
 
 
 def add(subparsers: Any) -> None:
     """Declare the command."""
     parser = subparsers.add_parser("convert", help="show what would become of an input; nothing is stored or sent")
-    parser.add_argument("file", type=Path)
+    parser.add_argument("file", type=Path, nargs="?")
     parser.add_argument("--programme", required=True)
     parser.add_argument("--type", help="media type, where the file's name does not say it")
     parser.add_argument("--sender", default="preview", help="sender scope for ids and options")
@@ -47,6 +40,16 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "--explain", metavar="PLACE", help="only what this source place, or FHIR element, has to do with"
     )
+    parser.add_argument(
+        "--workbook", type=Path, metavar="OUT.xlsx", help="write the table with its faulty cells marked"
+    )
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        nargs=3,
+        metavar=("OLD_HOME", "NEW_HOME", "FOLDER"),
+        help="what the new home's mappings make of a folder of past messages, beside the old one's; 1 if they differ",
+    )
     parser.add_argument("--home", type=Path, default=Path(), help="where mappings/ and profiles/ are")
     parser.add_argument("--config", type=Path, help="settings file, for registry and routes")
     parser.set_defaults(run=run)
@@ -54,7 +57,7 @@ def add(subparsers: Any) -> None:
 
 def media_type(path: Path, given: str | None) -> str:
     """As given, or by the file's name."""
-    found = given or _BY_SUFFIX.get(path.suffix.lower())
+    found = given or compare.BY_SUFFIX.get(path.suffix.lower())
     if found is None:
         raise Misconfigured(detail=f"{path.name}: say --type, the name does not")
     return found
@@ -85,20 +88,23 @@ async def _registry(settings: Settings | None, programme: str) -> list[RegistryE
     return [msgspec.convert(line["entry"], RegistryEntry) for line in lines]
 
 
-def examine(
-    body: bytes, kind: str, settings: Settings, programme: str, sender: str, entries: Sequence[RegistryEntry]
-) -> tuple[Examined, ...]:
-    """Map and validate as the workers would, with a preview's id key."""
-    at = SystemClock().now()
-    rules = workers.load_rules(settings)
-    given = submission(body, kind, programme, sender, at)
+def context(given: Submission, settings: Settings, entries: Sequence[RegistryEntry], at: datetime) -> Context:
+    """What the workers would know, with a preview's id key."""
     grouped: dict[str, dict[str, tuple[RegistryEntry, ...]]] = {}
     for entry in entries:
         kinds = grouped.setdefault(entry.kind, {})
         kinds[entry.key] = (*kinds.get(entry.key, ()), entry)
-    options = next((s.options for s in settings.sender if s.id == sender), {})
-    context = workers.context_of(given, at, "preview", grouped, options, b"preview")
-    return workers.examine(rules, given, context)
+    options = next((s.options for s in settings.sender if s.id == given.sender), {})
+    return workers.context_of(given, at, "preview", grouped, options, b"preview")
+
+
+def examine(
+    body: bytes, kind: str, settings: Settings, programme: str, sender: str, entries: Sequence[RegistryEntry]
+) -> tuple[Examined, ...]:
+    """Map and validate as the workers would."""
+    at = SystemClock().now()
+    given = submission(body, kind, programme, sender, at)
+    return workers.examine(workers.load_rules(settings), given, context(given, settings, entries, at))
 
 
 def run(arguments: Namespace) -> int:
@@ -106,8 +112,15 @@ def run(arguments: Namespace) -> int:
     settings = configuration.load(arguments.config) if arguments.config else None
     entries = asyncio.run(_registry(settings, arguments.programme))
     rules = settings or Settings(home=str(arguments.home), programmes=(arguments.programme,))
+    if arguments.compare:
+        return _compare(arguments, rules, entries)
+    if arguments.file is None:
+        raise Misconfigured(detail="convert: name a file, or --compare OLD_HOME NEW_HOME FOLDER")
     kind = media_type(arguments.file, arguments.type)
-    found = examine(arguments.file.read_bytes(), kind, rules, arguments.programme, arguments.sender, entries)
+    body = arguments.file.read_bytes()
+    found = examine(body, kind, rules, arguments.programme, arguments.sender, entries)
+    if arguments.workbook:
+        arguments.workbook.write_bytes(marked(body, kind, found, arguments.language))
     if arguments.json:
         sys.stdout.buffer.write(json.write([each.result for each in found]) + b"\n")
     elif arguments.explain:
@@ -118,6 +131,33 @@ def run(arguments: Namespace) -> int:
             show.lines(preview(each, arguments.language))
         show.lines(_owed(rules, arguments.programme, found))
     return 1 if any(each.refused_by for each in found) else 0
+
+
+def marked(body: bytes, kind: str, found: Sequence[Examined], language: Language) -> bytes:
+    """The table as a workbook with its findings, as its sender would be given it."""
+    name, _, rest = kind.partition(";")
+    if media.FORMAT.get(name.strip().lower()) != "table":
+        raise Misconfigured(detail="--workbook: the input is not a table")
+    findings = [one for each in found for one in tables_back.at_rows(each.result.label, each.result.findings)]
+    charset = rest.partition("charset=")[2].strip().strip('"')
+    return table_write.returned(body, name.strip().lower(), charset, findings, language)
+
+
+def _compare(arguments: Namespace, settings: Settings, entries: Sequence[RegistryEntry]) -> int:
+    old, new, folder = arguments.compare
+    at = SystemClock().now()
+    both = [workers.load_rules(msgspec.structs.replace(settings, home=str(home))) for home in (old, new)]
+    files: dict[str, list[compare.Change]] = {}
+    items = 0
+    for path in compare.inputs(folder):
+        kind = media_type(path, arguments.type)
+        given = submission(path.read_bytes(), kind, arguments.programme, arguments.sender, at)
+        known = context(given, settings, entries, at)
+        before, after = ([each.result for each in workers.examine(rules, given, known)] for rules in both)
+        files[str(path.relative_to(folder))] = list(compare.differences(before, after))
+        items += len(after)
+    show.lines(compare.report(files, items))
+    return 1 if any(files.values()) else 0
 
 
 def preview(each: Examined, language: Language) -> Iterable[str]:
@@ -136,14 +176,39 @@ def preview(each: Examined, language: Language) -> Iterable[str]:
 
 
 def explain(result: ItemResult, wanted: str) -> Iterable[str]:
-    """What a source place made, or what made a FHIR element."""
+    """What a source place made ("PID-3.1", "classe"), or what made a FHIR element ("Patient.identifier")."""
+    found = False
     for line in result.lineage:
         paths = [place.path for place in line.places]
-        if any(path.startswith(wanted) for path in paths) or wanted in line.element.replace("#", "."):
+        if any(_of_place(path, wanted) for path in paths) or _of_element(line.element, wanted):
+            found = True
             yield f"{', '.join(paths) or '(no input)'}  → {line.element}  ({line.how})"
     for lost in result.loss:
-        if lost.place.path.startswith(wanted):
+        if _of_place(lost.place.path, wanted):
+            found = True
             yield f"{lost.place.path}  {lost.fate}  {lost.reason or ''}".rstrip()
+    if not found:
+        yield f"{result.label}: nothing was made of {wanted}, and nothing by that name was sent"
+
+
+def _within(path: str, wanted: str) -> bool:
+    """The place itself, or one inside it: PID-3 has PID-3.1 and PID-3[2] in it, and not PID-30."""
+    return path.startswith(wanted) and (len(path) == len(wanted) or path[len(wanted)] in ".-[ /")
+
+
+def _of_place(path: str, wanted: str) -> bool:
+    column = path.rpartition(" column ")[2]
+    return _within(path, wanted) or column == wanted or _within(path.removeprefix("$."), wanted)
+
+
+def _of_element(element: str, wanted: str) -> bool:
+    """Where no position is asked for, all of them are meant; with or without the id of the resource."""
+    reference, _, path = element.partition("#")
+    kind = reference.partition("/")[0]
+    names = [f"{reference}.{path}", f"{kind}.{path}", element]
+    if "[" not in wanted:
+        names = [re.sub(r"\[\d+\]", "", name) for name in names]
+    return any(_within(name, wanted) for name in names)
 
 
 def _owed(settings: Settings, name: str, found: Sequence[Examined]) -> Iterable[str]:

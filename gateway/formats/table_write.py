@@ -14,6 +14,7 @@ from openpyxl.styles import PatternFill
 from openpyxl.utils.exceptions import InvalidFileException
 
 from gateway.errors import Unreadable, mend, text
+from gateway.formats import media, table_csv, table_xlsx
 from gateway.formats.table import Table
 from gateway.formats.text import fold
 from gateway.message import Finding, Language
@@ -22,10 +23,31 @@ _COLOURS: Final = {"error": "FFFFC7CE", "warning": "FFFFEB9C", "information": "F
 _RANK: Final = {"error": 2, "warning": 1, "information": 0}
 _PLACE: Final = re.compile(r"(?:sheet (.+) )?row (\d+)(?: column (.+))?", re.DOTALL)
 _AUTHOR: Final = "gateway"
+_WHOLE: Final = 20_000
+_MOST_MARKS: Final = 20_000
 _FORMULA: Final = ("=", "+", "-", "@", "\t")
 _ILLEGAL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 Cell = tuple[str, int, str]  # (sheet, row, column name)
+
+
+def returned(body: bytes, media_type: str, charset: str, findings: Sequence[Finding], language: Language) -> bytes:
+    """What a sender sent (CSV, TSV, XLSX) as a marked workbook. Raises `Unreadable` or `TooLarge` like the readers.
+
+    A table that cannot be read at all becomes a workbook with its findings in the first cell.
+    """
+    try:
+        if media_type == media.XLSX:
+            return marked_workbook(body, table_xlsx.read(body), findings, language)
+        return workbook_of(table_csv.read(body, charset, "\t" if media_type == media.TSV else ""), findings, language)
+    except Unreadable as error:
+        return _only_findings(findings or [error.finding()], language)
+
+
+def _only_findings(findings: Sequence[Finding], language: Language) -> bytes:
+    book = openpyxl.Workbook()
+    _mark(book.active.cell(row=1, column=1), findings, language)
+    return _saved(book)
 
 
 def marked_workbook(body: bytes, table: Table, findings: Sequence[Finding], language: Language) -> bytes:
@@ -44,15 +66,21 @@ def marked_workbook(body: bytes, table: Table, findings: Sequence[Finding], lang
 
 
 def workbook_of(table: Table, findings: Sequence[Finding], language: Language) -> bytes:
-    """A new workbook from any table (a CSV, for example), marked in the same way. Every cell is written as text."""
+    """A new workbook from any table (a CSV, for example), marked in the same way. Every cell is written as text.
+
+    Behind the first 20,000 rows only marked ones are written, at their own row numbers.
+    """
     book = openpyxl.Workbook()
     book.remove(book.active)
     cells = _by_cell(findings)
+    marked = {(name, row) for name, row, _ in cells}
     for number, sheet in enumerate(table.sheets, 1):
         page = book.create_sheet(sheet.name or f"{number}")
         for index, name in enumerate(sheet.heading.names, 1):
             _write(page, sheet.heading.row, index, name)
         for row in sheet:
+            if row.number > _WHOLE and (sheet.name, row.number) not in marked:
+                continue
             for index, value in enumerate(row.cells, 1):
                 if value != "":
                     _write(page, row.number, index, value)
@@ -78,7 +106,9 @@ def _by_cell(findings: Sequence[Finding]) -> Mapping[Cell, list[Finding]]:
     for each in findings:
         found = _PLACE.fullmatch(each.place.path) if each.place and each.place.notation == "table" else None
         if found:
-            out.setdefault((found[1] or "", int(found[2]), found[3] or ""), []).append(each)
+            cell = (found[1] or "", int(found[2]), found[3] or "")
+            if cell in out or len(out) < _MOST_MARKS:
+                out.setdefault(cell, []).append(each)
     return out
 
 

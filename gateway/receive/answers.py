@@ -15,7 +15,18 @@ from fhir.resources.R4B.operationoutcome import OperationOutcome
 
 from gateway import errors
 from gateway.formats import json
-from gateway.message import Exchange, Finding, ItemRecord, ItemStatus, JournalEntry, Json, Language, SubmissionStatus
+from gateway.message import (
+    Exchange,
+    Finding,
+    ItemRecord,
+    ItemStatus,
+    JournalEntry,
+    Json,
+    Language,
+    Lineage,
+    Loss,
+    SubmissionStatus,
+)
 
 FHIR: Final = "application/fhir+json"
 PROBLEM: Final = "application/problem+json"
@@ -222,18 +233,27 @@ def lineage_json(id: str, items: Sequence[ItemRecord]) -> Json:
             "id": each.id,
             "label": each.result.label,
             "mapping": each.result.mapping,
-            "elements": [
-                {"element": line.element, "how": line.how, "places": [place.path for place in line.places]}
-                for line in each.result.lineage
-            ],
-            "loss": [
-                {"place": line.place.path, "fate": line.fate} | ({"reason": line.reason} if line.reason else {})
-                for line in each.result.loss
-            ],
+            "elements": elements_json(each.result.lineage),
+            "loss": loss_json(each.result.loss),
         }
         for each in items
     ]
     return {"id": id, "items": rows, "links": {"submission": f"/submissions/{id}"}}
+
+
+def elements_json(lineage: Sequence[Lineage]) -> list[Json]:
+    """What made each element."""
+    return [
+        {"element": line.element, "how": line.how, "places": [place.path for place in line.places]} for line in lineage
+    ]
+
+
+def loss_json(loss: Sequence[Loss]) -> list[Json]:
+    """What became of the places that made nothing."""
+    return [
+        {"place": line.place.path, "fate": line.fate} | ({"reason": line.reason} if line.reason else {})
+        for line in loss
+    ]
 
 
 def instant(at: datetime) -> str:

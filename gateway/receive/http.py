@@ -4,6 +4,8 @@
     GET  /submissions/{id}            for its own sender only; for everybody else it does not exist
     GET  /submissions/{id}/trace      every state change with the room that made it
     GET  /submissions/{id}/lineage    which place of the input made each element, and what nobody read
+    GET  /submissions/{id}/workbook   the table that was sent, with faulty cells marked (see preview.py)
+    POST /convert/{programme}         what would become of an input; nothing of it is kept
     GET  /health/live, /health/ready
 
 The caller is known before the body is read, the body is bounded while it is read, and nothing that a caller sent
@@ -14,22 +16,23 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from gateway import errors
 from gateway.clock import Clock
 from gateway.errors import Broken, GatewayError, NotAllowed, finding
-from gateway.formats import json
+from gateway.formats import json, media
 from gateway.message import Finding, Json, Language, SubmissionStatus
 from gateway.ports import Store
-from gateway.receive import answers, hl7
+from gateway.receive import acceptance, answers, hl7, preview
 from gateway.receive.acceptance import KEPT_OF_TOO_LARGE, Arrival
 from gateway.receive.answers import FHIR, PLAIN, PROBLEM
 from gateway.receive.budget import Budget
@@ -233,6 +236,8 @@ class Front:
         self.identities = Identities(settings.sender)
         self.revocation = Revocation(self.limits.tls, still)
         self.budget = Budget(max(self.limits.max_body, KEPT_OF_TOO_LARGE) * BODIES_IN_MEMORY)
+        self.programmes = settings.programmes
+        self.one_workbook = asyncio.Lock()  # a workbook in the making takes many times its size
 
     async def caller(self, request: Request) -> Sender:
         """Who is calling, or `NotAllowed` (kept as an audit event)."""
@@ -243,6 +248,18 @@ class Front:
         except NotAllowed as error:
             await self.door.turn_away(request.client.host if request.client else "", error)
             raise
+
+    @asynccontextmanager
+    async def taken(self, request: Request) -> AsyncIterator[tuple[bytes, tuple[Finding, ...]]]:
+        """The body of one who may push, and what was wrong with it; `NotAllowed` for others. Nothing is kept."""
+        if (await self.caller(request)).role not in PUSHERS:
+            raise NotAllowed
+        body = await read_body(request, self.limits, self.budget)
+        self.budget.take(len(body.data))
+        try:
+            yield body.data, body.trouble
+        finally:
+            self.budget.give(len(body.data))
 
     def language(self, request: Request, sender: Sender) -> Language:
         """The language of this request: asked for, or the sender's own."""
@@ -256,9 +273,11 @@ def make_app(
     clock: Clock,
     ready: Health = _well,
     live: Health = _well,
+    previewer: preview.Previewer | None = None,
     still: Still | None = None,
+    more: Callable[[Front], APIRouter] | None = None,
 ) -> FastAPI:
-    """The application. Its door decides; see `Door` for what an acknowledgement means."""
+    """The application. Its door decides; see `Door` for what an acknowledgement means. `more` brings routes."""
     front = Front(settings, store, door, clock, still)
     app = FastAPI(title="gateway", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -274,6 +293,13 @@ def make_app(
     async def lineage(request: Request, id: str) -> Response:
         return await _show(front, request, id, "lineage")
 
+    async def workbook(request: Request, id: str) -> Response:
+        return await _workbook(front, request, id)
+
+    async def convert(request: Request, programme: str) -> Response:
+        assert previewer is not None
+        return await _convert(front, previewer, request, programme)
+
     async def alive() -> Response:
         return _health(await live())
 
@@ -284,8 +310,13 @@ def make_app(
     app.add_api_route("/submissions/{id}", status, methods=["GET"], response_model=None)
     app.add_api_route("/submissions/{id}/trace", trace, methods=["GET"], response_model=None)
     app.add_api_route("/submissions/{id}/lineage", lineage, methods=["GET"], response_model=None)
+    app.add_api_route("/submissions/{id}/workbook", workbook, methods=["GET"], response_model=None)
+    if previewer is not None:
+        app.add_api_route("/convert/{programme}", convert, methods=["POST"], response_model=None)
     app.add_api_route("/health/live", alive, methods=["GET"], response_model=None)
     app.add_api_route("/health/ready", prepared, methods=["GET"], response_model=None)
+    if more is not None:
+        app.include_router(more(front))
     app.add_exception_handler(GatewayError, _on_gateway_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
@@ -337,11 +368,55 @@ def _idempotency_key(request: Request) -> tuple[str | None, tuple[Finding, ...]]
     return key, ()
 
 
-async def _show(front: Front, request: Request, id: str, what: str) -> Response:
+async def _own(front: Front, request: Request, id: str) -> tuple[Sender, SubmissionStatus]:
+    """The caller and its submission; for everybody else there is none."""
     sender = await front.caller(request)
     found = await front.store.submission_status(id)
     if found is None or found.sender != sender.id:
         raise NotAllowed("GW-RECEIVE-010")
+    return sender, found
+
+
+async def _workbook(front: Front, request: Request, id: str) -> Response:
+    sender, found = await _own(front, request, id)
+    submission = await front.store.submission(id)
+    if submission is None:
+        raise NotAllowed("GW-RECEIVE-010")
+    language = front.language(request, sender)
+    async with front.one_workbook:
+        body = await asyncio.to_thread(preview.marked, submission, found, language)
+    reply = Reply(status=200, media_type=media.XLSX, body=body, language=answers.tag(language))
+    return reply.response({"content-disposition": f'attachment; filename="{id}.xlsx"'})
+
+
+async def _convert(front: Front, previewer: preview.Previewer, request: Request, programme: str) -> Response:
+    sender = await front.caller(request)
+    if sender.role not in PUSHERS:
+        raise NotAllowed
+    body = await read_body(request, front.limits, front.budget)
+    language, now = front.language(request, sender), front.clock.now()
+    arrival = Arrival(
+        sender=sender,
+        programme=programme,
+        channel="http",
+        content_type=request.headers.get("content-type", ""),
+        body=body.data,
+        received_at=now,
+        language=language,
+        trouble=body.trouble,
+    )
+    judged = acceptance.judge(arrival, front.programmes, "preview")
+    if judged.refused:
+        status = errors.codes()[next(f.code for f in judged.findings if f.severity == "error")].http
+        return _answer(request, judged.findings, status, {"connection": "close"} if body.trouble else {})
+    found = await previewer(judged.submission)
+    await front.store.commit(preview.asked(judged.submission, len(found.items), now))
+    shown = json.write(preview.converted(found, language))
+    return Reply(status=200, media_type=PLAIN, body=shown, language=answers.tag(language)).response()
+
+
+async def _show(front: Front, request: Request, id: str, what: str) -> Response:
+    sender, found = await _own(front, request, id)
     language = front.language(request, sender)
     if what == "trace":
         body = answers.trace_json(id, await front.store.journal(id))
