@@ -19,7 +19,7 @@ from gateway.receive.server import HttpServer
 from gateway.settings import Http, Settings
 
 AT = datetime(2026, 1, 12, tzinfo=UTC)
-TABLE = "card;born\nA-1;31/02/1980\nA-2;=1+1\n".encode()
+TABLE = b"card;born\nA-1;31/02/1980\nA-2;=1+1\n"
 BAD = finding("GW-FMT-091", Place(notation="table", path="row 2 column born"), value="31/02/1980")
 
 
