@@ -45,6 +45,7 @@ from gateway.settings import Destination, Http, Settings
 from gateway.sign.gate import ExchangeGate
 from gateway.sign.keyring import KeyRing, signer_for
 from gateway.sign.life import trust_for
+from gateway.sign.watch import Watch
 from gateway.upkeep import Upkeep
 from gateway.work import Work
 
@@ -94,6 +95,9 @@ class Gateway:
         servers = self._peers("tls-server")
         made = (lambda peer: guard(tls_context(peer), servers)) if servers is not None else tls_context
         self.network = Outbound(settings.peer, made)
+        live = [each for each in (servers, self.clients) if each is not None]
+        self.watch = Watch(settings, self.network, self.clock, lambda: [c for each in live for c in each.seen()])
+        self.metrics.certificates(self.watch.days)
         self._stack.push_async_callback(self.network.aclose)
         self.dispatcher = self._make_dispatcher(mapper)
         signer = workers.evidence_signer(settings)
@@ -126,7 +130,9 @@ class Gateway:
             group.create_task(self.dispatcher.run(), name="deliver")
             group.create_task(self._answer(stopping), name="answers")
             group.create_task(self.upkeep.run(), name="upkeep")
+            group.create_task(self.watch.run(), name="watch")
             await stopping.wait()
+            self.watch.stop()
             self.work.stop()
             self.upkeep.stop()
             # Side by side and within the ten seconds that are promised: an open door may wait for a lane's finding.
@@ -181,7 +187,7 @@ class Gateway:
         door = Door(
             self.ledger, self.settled, self.clock, settings.programmes, settings.answer_within, self.committed, later
         )
-        clients = self._peers("tls-client")
+        clients = self.clients
         asked = partial(guard, trust=clients) if clients is not None else unguarded
         still = clients.still if clients is not None else None
         if settings.http is not None:

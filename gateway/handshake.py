@@ -18,10 +18,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import structlog
+from cryptography import x509
 
 from gateway.clock import Clock
 from gateway.errors import Refused
 from gateway.sign import certificates
+from gateway.sign.revocation import FORGIVABLE
 from gateway.sign.trust import Names, Trust
 
 log: Final = structlog.get_logger("gateway.tls")
@@ -87,7 +89,7 @@ class PeerTrust:
         if len(chain) == 1 and name in self._chains:  # a resumed session shows its leaf only
             chain = self._chains[name]
         found = self.judge(chain, host)
-        if found is None:
+        if found is None or found.code in FORGIVABLE:  # of the latter a responder may be asked, for the next time
             self._chains[name] = tuple(chain)
             self._chains.move_to_end(name)
             if len(self._chains) > REMEMBERED:
@@ -107,6 +109,10 @@ class PeerTrust:
             found = known[1]
         if found is not None:
             raise found
+
+    def seen(self) -> tuple[tuple[x509.Certificate, ...], ...]:
+        """The chains of peers that are trusted, or would be if their revocation status were known."""
+        return tuple(tuple(certificates.load(der) for der in chain) for chain in self._chains.values())
 
     def _remember(self, key: tuple[str, str], found: Refused | None) -> str | None:
         if len(self._known) >= REMEMBERED:

@@ -22,6 +22,7 @@ from gateway.flow import FINAL, Room, Thing, waiting
 from gateway.formats import json
 from gateway.message import Conformity, Exchange, Json, Move, Pause, RegistryEntry, Step
 from gateway.settings import Settings
+from gateway.sign import watch
 from gateway.store import Ledger
 
 _RETRIED: Final[dict[Thing, tuple[str, str]]] = {
@@ -84,6 +85,9 @@ class Operator:
         # A complete case waits for its document in no state of its own, so it is counted here (promise 2).
         due = len(await self._ledger.undocumented(_MANY))
         yield {"thing": "document", "state": "due", "count": due, "waiting": True, "oldest_seconds": None}
+        for band, names in watch.summary(self._settings, now).items():
+            line = {"thing": "certificate", "state": band, "count": len(names), "waiting": False}
+            yield {**line, "oldest_seconds": None, "names": names}
 
     async def trace(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
         """Everything about one submission: journal, items with their results, attempts and receipts."""

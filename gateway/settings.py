@@ -159,6 +159,21 @@ class Key(Part, frozen=True, kw_only=True):
     signer_id: str = ""  # SM2 only; empty: the default of GM/T 0009
 
 
+class RevocationSource(Part, frozen=True, kw_only=True):
+    """Where revocation information is fetched, into the folder `trust.revocation`; no other address is ever asked."""
+
+    name: str  # of the file in that folder
+    kind: Literal["crl", "ocsp"] = "crl"
+    peer: str  # TLS peer entry under [peer.NAME]
+    url: str
+    anchors: str = ""  # PEM of the issuers that may have signed it; empty: every anchor of [trust]
+    seconds: float = 3600.0  # between two fetches; a CRL past half of its life is asked for each minute
+
+    def __post_init__(self) -> None:
+        if not self.name.replace("-", "").replace("_", "").isalnum():
+            raise ValueError("name is made of letters, digits, - and _")
+
+
 class Repository(Part, frozen=True, kw_only=True):
     """What a repository that pulls may see. Its programmes and credentials are those of the sender of that id."""
 
@@ -218,6 +233,7 @@ class Settings(Part, frozen=True, kw_only=True):
     destination: tuple[Destination, ...] = ()
     key: Mapping[str, Key] = msgspec.field(default_factory=dict)
     trust: Mapping[str, str] = msgspec.field(default_factory=dict)  # purpose -> PEM file of anchors
+    revocation: tuple[RevocationSource, ...] = ()
     pull: Pull | None = None
     metrics: Metrics | None = None
     retention: tuple[Retention, ...] = ()
@@ -243,7 +259,9 @@ def secret(reference: str) -> bytes:
         raise Misconfigured(detail=f"{reference}: {error.strerror}") from None
 
 
-_PATHS = frozenset({"home", "data", "certificate", "key", "chain", "ca", "client_ca", "crl", "id_key", "trust", "jwks"})
+_PATHS = frozenset(
+    {"home", "data", "certificate", "key", "chain", "ca", "client_ca", "crl", "id_key", "trust", "jwks", "anchors"}
+)
 
 
 def _anchor(value: Any, base: Path, name: str = "") -> Any:

@@ -31,7 +31,8 @@ def _count(line: Json) -> None:
     age = line.get("oldest_seconds")
     since = f"  oldest {show.age(age)}" if age is not None and line["count"] else ""
     mark = "…" if line["waiting"] and line["count"] else " "
-    print(f"{mark} {line['thing']:<11} {line['state']:<11} {line['count']:>8}{since}")
+    names = "  " + ", ".join(line["names"]) if line.get("names") else ""
+    print(f"{mark} {line['thing']:<11} {line['state']:<11} {line['count']:>8}{since}{names}")
 
 
 def live(arguments: Namespace) -> int:

@@ -33,6 +33,7 @@ class _Depth(Collector):
         self.counts: Counts = {}
         self.queues: Sequence[Queue] = ()
         self.paused: Mapping[str, bool] = {}
+        self.certificate_days: Mapping[str, float] = {}
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
@@ -62,6 +63,10 @@ class _Depth(Collector):
         for id, is_paused in self.paused.items():
             paused.add_metric([id], float(is_paused))
         yield from (depth, age, paused)
+        ends = GaugeMetricFamily("gateway_certificate_days", "Days until it ends", labels=["certificate"])
+        for name, days in self.certificate_days.items():
+            ends.add_metric([name], days)
+        yield ends
 
     def _age(self, since: datetime) -> float:
         return max(0.0, (self._clock.now() - since).total_seconds())
@@ -110,6 +115,10 @@ class Metrics:
     def observe(self, destination: str, state: str, seconds: float) -> None:
         """An attempt ended in `state` after so long (`deliver.lane.Tools.observe`)."""
         self._attempts.labels(destination, state).observe(seconds)
+
+    def certificates(self, days: Mapping[str, float]) -> None:
+        """Days left of each certificate, by its place in the settings."""
+        self._depth.certificate_days = days
 
     def page(self, counts: Counts, queues: Sequence[Queue] = (), paused: Mapping[str, bool] | None = None) -> bytes:
         """The metrics page, with fresh depths."""

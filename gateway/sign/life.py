@@ -153,6 +153,13 @@ def _against(key: Key, fresh: Key, now: datetime, trust: Trust | None) -> Iterat
 # --- looking ----------------------------------------
 
 
+def certificate_of(key: Key) -> x509.Certificate:
+    """The key's certificate, without opening the key where it stands in a file of its own."""
+    if key.key and key.certificate and not key.key.startswith("pkcs11:"):
+        return read_certificates(Path(key.certificate))[0]
+    return open_key(key).certificate
+
+
 def listing(settings: Settings, now: datetime) -> tuple[Listed, ...]:
     """Every key of the settings that opens, in their order. What does not open is said by `check`."""
     found = []
