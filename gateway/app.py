@@ -29,7 +29,7 @@ from gateway.desk.pauses import PausableGate
 from gateway.errors import GatewayError, Misconfigured, StorageFailed
 from gateway.flow import NEW, Room, Thing
 from gateway.handshake import PeerTrust, guard
-from gateway.message import Exchange, Move, Outcome, Step, SubmissionStatus
+from gateway.message import Exchange, Json, Move, Outcome, Step, SubmissionStatus
 from gateway.network import Outbound, tls_context
 from gateway.operate import handlers
 from gateway.pool import Pool
@@ -41,17 +41,23 @@ from gateway.receive.http import make_app
 from gateway.receive.mllp import MllpServer
 from gateway.receive.server import HttpServer
 from gateway.receive.tls import unguarded
+from gateway.reload import Reload
 from gateway.settings import Destination, Http, Settings
 from gateway.sign.gate import ExchangeGate
 from gateway.sign.keyring import KeyRing, signer_for
 from gateway.sign.life import trust_for
 from gateway.sign.watch import Watch
 from gateway.upkeep import Upkeep
+from gateway.validate import http as validating
+from gateway.validate.http import Question, Verdict
 from gateway.work import Work
 
 _log = structlog.get_logger()
 GRACE: Final = 6.0
 """Seconds that open requests and deliveries on their way get at the end; the rest of ten is for closing."""
+
+LOOK_SECONDS: Final = 0.1
+"""How often a shared ledger is asked whether another process has findings that a sender waits for."""
 
 _FINISHED: Final = frozenset({"itemised", "refused", "parked"})
 
@@ -63,10 +69,10 @@ class Gateway:
         self.settings, self.clock, self.pool = settings, clock, pool
         self.bell, self.metrics = Bell(), Metrics(clock)
         self.ledger = store.open(settings.database, Path(settings.data), clock)
-        self.upkeep = Upkeep(settings, self.ledger, clock, self.committed, shared=bool(settings.database))
         self._receive = receive
         self._stack = AsyncExitStack()
         self._servers: list[HttpServer | MllpServer] = []
+        self._judging = asyncio.Semaphore(max(1, pool.size - 1))
 
     # --- life ----------------------------------------
 
@@ -76,8 +82,8 @@ class Gateway:
             await stack.enter_async_context(self.ledger)
             for id in await self.ledger.recover():
                 _log.warning("unknown_after_crash", exchange=id)
-            programmes, mapper = await self._load()
-            self._connect(mapper)
+            programmes, self.mapper = await self._load()
+            self._connect()
             await self._open(programmes)
             self._stack = stack.pop_all()
         return self
@@ -89,17 +95,17 @@ class Gateway:
         await self.pool.start()
         return programmes, mapper
 
-    def _connect(self, mapper: Mapper) -> None:
+    def _connect(self) -> None:
         """The way out: network, lanes, later answers."""
         settings = self.settings
-        servers = self._peers("tls-server")
+        servers, self.clients = self._peers("tls-server"), self._peers("tls-client")
         made = (lambda peer: guard(tls_context(peer), servers)) if servers is not None else tls_context
         self.network = Outbound(settings.peer, made)
         live = [each for each in (servers, self.clients) if each is not None]
         self.watch = Watch(settings, self.network, self.clock, lambda: [c for each in live for c in each.seen()])
         self.metrics.certificates(self.watch.days)
         self._stack.push_async_callback(self.network.aclose)
-        self.dispatcher = self._make_dispatcher(mapper)
+        self.dispatcher = self._make_dispatcher()
         signer = workers.evidence_signer(settings)
         self.callbacks = callbacks.Callbacks(
             self.ledger, self.network, signer, self.clock, settings.sender, committed=self.committed
@@ -111,12 +117,15 @@ class Gateway:
         settings = self.settings
         later = partial(callbacks.later, settings.sender, self.clock)
         self.work = Work(settings, self.ledger, self.pool, self.clock, self.bell, programmes, later, self.committed)
-        if self._receive:
-            await self._listen(later)
+        changed = self.work.registry_changed
+        self.upkeep = Upkeep(settings, self.ledger, self.clock, self.committed, changed, bool(settings.database))
         await self._show_metrics()
-        changed, paused = self.work.registry_changed, self.gate.forget
-        commands = handlers(self.ledger, settings, self.clock, self.committed, changed, paused)
-        admin = Admin(Path(settings.data), commands)
+        if not self._receive:
+            return  # beside others on a shared ledger: commands find it themselves
+        await self._listen(later)
+        commands = handlers(self.ledger, settings, self.clock, self.committed, changed, self.gate.forget)
+        reload = Reload(settings, self.pool, self.ledger, self.clock, self.committed, self._use)
+        admin = Admin(Path(settings.data), {**commands, "reload": reload})
         await admin.start()
         self._stack.push_async_callback(admin.stop)
 
@@ -153,7 +162,7 @@ class Gateway:
 
     # --- putting together ----------------------------------------
 
-    def _make_dispatcher(self, mapper: Mapper) -> Dispatcher:
+    def _make_dispatcher(self) -> Dispatcher:
         settings = self.settings
         ring = KeyRing(settings.key)
         trusts = {"": trust_for(settings, "signer")} if "signer" in settings.trust else {}
@@ -167,7 +176,7 @@ class Gateway:
                 raise Misconfigured(detail=f"destination {destination.id}: no [peer.{destination.peer}]")
             signer = signer_for(destination, ring)
             seconds, origin = peer.total_seconds, peer.origin
-            return wires.make(destination, self.network, signer, mapper.render, seconds, origin)
+            return wires.make(destination, self.network, signer, self._render, seconds, origin)
 
         made: Mapping[str, Wire] = {each.id: wire(each) for each in settings.destination}
         tools = Tools(
@@ -192,7 +201,16 @@ class Gateway:
         still = clients.still if clients is not None else None
         if settings.http is not None:
             look = self.work.preview
-            app = make_app(settings, self.ledger, door, self.clock, ready=self._ready, previewer=look, still=still)
+            app = make_app(
+                settings,
+                self.ledger,
+                door,
+                self.clock,
+                ready=self._ready,
+                previewer=look,
+                still=still,
+                more=lambda front: validating.router(front.taken, self._judge),
+            )
             self._servers.append(HttpServer(app, settings.http, asked))
         for each in settings.mllp:
             self._servers.append(MllpServer(each, settings.sender, door, self.clock, asked, still))
@@ -214,6 +232,20 @@ class Gateway:
         known = purpose in self.settings.trust
         return PeerTrust(trust_for(self.settings, purpose), self.clock) if known else None
 
+    async def _judge(self, asked: Question) -> Verdict:
+        """`$validate`: in the workers, but never in all of them at once where there are several."""
+        async with self._judging:
+            return await self.pool.run(workers.answer, asked)
+
+    def _use(self, programmes: Mapping[str, Programme], mapper: Mapper) -> None:
+        """Rules were loaded anew."""
+        self.mapper = mapper
+        self.work.use(programmes)
+
+    def _render(self, document: Json, target: str, values: Mapping[str, str]) -> bytes:
+        """By the mapping files that are in use now."""
+        return self.mapper.render(document, target, values)
+
     # --- what rooms are told ----------------------------------------
 
     def committed(self, step: Step) -> None:
@@ -233,7 +265,10 @@ class Gateway:
                 if status is None or status.state in _FINISHED:
                     return status
                 left = until - self.clock.monotonic()
-                if left <= 0 or not await ear.wait(left):
+                if left <= 0:
+                    return None
+                rang = await ear.wait(min(left, LOOK_SECONDS) if self.settings.database else left)
+                if not rang and not self.settings.database:
                     return None
 
     async def _on_outcome(self, exchange: Exchange, outcome: Outcome) -> Extra:
@@ -248,7 +283,7 @@ class Gateway:
             while not stopping.is_set():
                 ear.forget()
                 try:
-                    busy = await self.callbacks.deliver_due()
+                    busy = await self.ledger.leads("answers") and await self.callbacks.deliver_due()
                 except StorageFailed:
                     busy = False
                 if not busy:

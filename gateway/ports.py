@@ -170,6 +170,14 @@ class Store(Protocol):
         """Retention: drop journal lines and attempts of submissions whose bytes are gone. Repeat until 0."""
         ...
 
+    async def leads(self, duty: str) -> bool:
+        """Whether this process has a duty that only one has at a time; free again when its connection ends."""
+        ...
+
+    async def share(self, name: str, parts: int) -> frozenset[int]:
+        """This process's fair share of so many parts of the work. No part is in two shares at a time."""
+        ...
+
     async def trouble(self) -> str | None:
         """None while commits become durable, else the code of why they do not."""
         ...

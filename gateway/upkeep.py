@@ -33,10 +33,16 @@ class Upkeep:
     """The rounds of one process. `shared` says that other processes work on the same ledger."""
 
     def __init__(
-        self, settings: Settings, store: Store, clock: Clock, committed: Callable[[Step], None], shared: bool
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        committed: Callable[[Step], None],
+        refresh: Callable[[], None],
+        shared: bool,
     ) -> None:
         self._settings, self._store, self._clock = settings, store, clock
-        self._committed, self._shared = committed, shared
+        self._committed, self._refresh, self._shared = committed, refresh, shared
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -74,7 +80,11 @@ class Upkeep:
         await pauses.release(self._store, ids, self._clock, self._committed)
 
     async def recover(self) -> None:
-        """What a process held that is gone is due again, or unknown where it may have left."""
+        """What a process held that is gone is due again, or unknown where it may have left.
+
+        Another process may also have read in new reference data: the next submission reads it anew.
+        """
+        self._refresh()
         for id in await self._store.recover():
             _log.warning("unknown_after_crash", exchange=id)
 

@@ -282,6 +282,21 @@ class Site:
                     return self._pid
         raise Misconfigured(detail=f"the gateway did not start; see {self.log_path}")
 
+    async def start_worker(self) -> asyncio.subprocess.Process:
+        """One more process on the same (PostgreSQL) ledger that works and delivers; ended with the site."""
+        command = (sys.executable, "-m", "gateway", "work", "--config", str(self.config))
+        with (self.folder / "worker.log").open("ab") as log:
+            made = await asyncio.create_subprocess_exec(
+                *command, stdout=asyncio.subprocess.PIPE, stderr=log, cwd=self.folder
+            )
+        self._stack.push_async_callback(_ended, made)
+        assert made.stdout is not None
+        async with asyncio.timeout(_START):
+            while line := await made.stdout.readline():
+                if line.strip() == b"ready":
+                    return made
+        raise Misconfigured(detail=f"the worker did not start; see {self.folder / 'worker.log'}")
+
     @property
     def pid(self) -> int:
         """The gateway's process id."""
@@ -394,6 +409,12 @@ class Site:
                 yield answer[1:-2]
         finally:
             writer.close()
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+    await process.wait()
 
 
 def _fingerprint(path: Path) -> str:

@@ -76,6 +76,7 @@ class Lane:
         self.breaker, self.closed, self.last_code = Breaker(), None, None  # type: Breaker, str | None, str | None
         self.running: dict[str, asyncio.Task[None]] = {}
         self.broken: set[str] = set()  # met a defect of ours: parked instead of tried again
+        self.doubtful: set[str] = set()  # claimed, perhaps: the disk did not say
         self.tend_at = 0.0
         self._quiet = decide.quiet_hours(destination.quiet_hours)
         self._heads: deque[Exchange] = deque()
@@ -221,6 +222,7 @@ class Lane:
             self._heads.clear()  # somebody moved it meanwhile: look again
             return None
         except StorageFailed:
+            self.doubtful.add(exchange.id)
             await asyncio.sleep(STORAGE_PAUSE)
             return None
         return claimed

@@ -35,7 +35,7 @@ class Tending:
     async def __call__(self, lane: Lane) -> None:
         """One round over everything that waits for something else than its turn."""
         try:
-            if lane.tools.sole_owner:
+            if lane.tools.sole_owner or lane.broken or lane.doubtful:
                 await self._adopt(lane)
             if lane.closed is None:
                 await self._let_go(lane)
@@ -55,14 +55,19 @@ class Tending:
         for state in AFTER_CRASH:
             before = set(lane.running)
             for exchange in await lane.tools.store.in_state(lane.destination.id, state, BATCH):
-                if exchange.id in before or exchange.id in lane.running:
+                if exchange.id in before or exchange.id in lane.running or not self._ours(lane, exchange):
                     continue
                 to = Next(AFTER_CRASH[state], None, decide.MAY_HAVE if state == "in_flight" else None)
                 if state == "claimed" and exchange.id in lane.broken:
                     to = Next("parked", None, OWN_DEFECT)
                 lane.broken.discard(exchange.id)
+                lane.doubtful.discard(exchange.id)
                 with contextlib.suppress(StaleState):  # it lives after all, here or in another process
                     await lane.commit(steps.move(exchange, to, lane.tools.clock.now(), "adopt"))
+
+    def _ours(self, lane: Lane, exchange: Exchange) -> bool:
+        """Where others claim as well, only what this lane itself let fall; the rest is `Store.recover`'s."""
+        return lane.tools.sole_owner or exchange.id in lane.broken or exchange.id in lane.doubtful
 
     async def _ask(self, lane: Lane) -> None:
         store, id = lane.tools.store, lane.destination.id

@@ -41,6 +41,7 @@ from gateway.store import (
     ask_intake,
     ask_kept,
     engine,
+    identity,
     memory,
     recovery,
     retention,
@@ -178,6 +179,16 @@ class Ledger:
         called again whenever one is missed.
         """
         return await self._writer.submit(lambda group: recovery.recover(group, self._clock.now()))
+
+    async def leads(self, duty: str) -> bool:
+        """Whether this process has a duty that only one has at a time; free again when its connection ends."""
+        return self._embedded or await self._writer.submit(lambda group: identity.leads(group.connection, duty))
+
+    async def share(self, name: str, parts: int) -> frozenset[int]:
+        """This process's fair share of so many parts of the work. No part is in two shares at a time."""
+        if self._embedded:
+            return frozenset(range(parts))
+        return await self._writer.submit(lambda group: identity.share(group.connection, name, parts))
 
     async def remember(self, kind: str, value: str, expires: datetime) -> bool:
         """False if the value was seen before and has not expired; durable when this returns (token ids)."""

@@ -77,7 +77,7 @@ class Terms:
 
     def starts(self, condition: AnyOf) -> Select[Any] | None:
         """All positions of a condition, where they can be found by an index."""
-        if condition.negated or any(_unfit(term) for term in condition.terms):
+        if condition.negated or not condition.terms or any(_unfit(term) for term in condition.terms):
             return None
         found = [self.positions(term) for term in condition.terms]
         if len(found) == 1:
