@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final, Self
 
 import structlog
+from fastapi import APIRouter
 
-from gateway import store, workers
+from gateway import consulting, store, workers
 from gateway.bell import Bell
 from gateway.clock import Clock
 from gateway.deliver import wires
@@ -37,7 +38,7 @@ from gateway.ports import Mapper, Wire
 from gateway.programme import Programme
 from gateway.receive import callbacks
 from gateway.receive.door import Door
-from gateway.receive.http import make_app
+from gateway.receive.http import Front, make_app
 from gateway.receive.mllp import MllpServer
 from gateway.receive.server import HttpServer
 from gateway.receive.tls import unguarded
@@ -209,7 +210,7 @@ class Gateway:
                 ready=self._ready,
                 previewer=look,
                 still=still,
-                more=lambda front: validating.router(front.taken, self._judge),
+                more=self._more,
             )
             self._servers.append(HttpServer(app, settings.http, asked))
         for each in settings.mllp:
@@ -226,6 +227,12 @@ class Gateway:
         if self.settings.metrics is not None:
             self.metrics_server = HttpServer(metrics_app(self._page), Http(port=self.settings.metrics.port))
             await self._start(self.metrics_server)
+
+    def _more(self, front: Front) -> APIRouter:
+        """What else the HTTP listener offers."""
+        made = validating.router(front.taken, self._judge)
+        made.include_router(consulting.router(front, self.settings, self.clock))
+        return made
 
     def _peers(self, purpose: str) -> PeerTrust | None:
         """The trust room's rules for live TLS peers, where [trust] names anchors for them."""
