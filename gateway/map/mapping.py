@@ -158,6 +158,10 @@ class CompiledMapping(msgspec.Struct, frozen=True):
         if not unread:
             return ()
         reasons: dict[int, str] = {}
+        for data, preferred in run.repeats:
+            for datum in data:
+                for leaf in range(datum.leaf, datum.leaf + datum.span):
+                    reasons.setdefault(leaf, f"says the same as {preferred[0].place.path}")
         for each in self.ignored:
             for datum in run.root.get(each.path):
                 for leaf in range(datum.leaf, datum.leaf + datum.span):

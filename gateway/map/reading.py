@@ -285,7 +285,7 @@ def _reference(name: str) -> Read:
 
 
 def _either(reads: Sequence[Read], kinds: Sequence[str]) -> Read:
-    """The first that has a value. Later ones that say the same count as read with it; what differs stays listed."""
+    """The first that has a value. Later ones that say the same are listed as repeating it; what differs as unread."""
 
     def read(run: Run, here: Source) -> Got | None:
         for number, each in enumerate(reads):
@@ -296,8 +296,8 @@ def _either(reads: Sequence[Read], kinds: Sequence[str]) -> Read:
                 got.how = "defaulted"
             for other in reads[number + 1 :]:
                 same = other(run, here)
-                if same is not None and same.value == got.value:
-                    got.data += same.data
+                if same is not None and same.data and got.data and same.value == got.value:
+                    run.repeats.append((same.data, got.data))
             return got
         return None
 

@@ -69,9 +69,10 @@ class Run:
 
     `values` are the options of the sender, or what the caller of `render` gives; `today` is the local day of the
     recorded clock, on which dated tables and registry entries are read unless the mapping names another day.
+    `repeats` are data that said the same as others that were preferred to them.
     """
 
-    __slots__ = ("context", "findings", "made", "memo", "notes", "root", "scope", "seen", "today", "values")
+    __slots__ = ("context", "findings", "made", "memo", "notes", "repeats", "root", "scope", "seen", "today", "values")
 
     def __init__(self, context: Context, root: Source, values: Mapping[str, str], today: str) -> None:
         self.context = context
@@ -81,6 +82,7 @@ class Run:
         self.seen = bytearray(root.size)
         self.notes: list[tuple[str, Got]] = []
         self.findings: list[Finding] = []
+        self.repeats: list[tuple[tuple[Datum, ...], tuple[Datum, ...]]] = []
         self.made: dict[tuple[str, int, int], tuple[str, tuple[Datum, ...]]] = {}
         self.memo: dict[str, Got | None] = {}
         self.scope = Scope(root, 1, None)
