@@ -6,6 +6,7 @@ in an outcome. A value that cannot be read is always an error: leaving it out wo
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -312,9 +313,12 @@ def _precision(text: str, prefix: str, name: str) -> tuple[float, float, float]:
         half = Decimal(5).scaleb(exponent - 1)
         if prefix == "ap":
             half = max(half, abs(number) / 10)
-        return float(number - half), float(number + half), float(number)
+        low, high, exact = float(number - half), float(number + half), float(number)
     except (InvalidOperation, OverflowError):
         _bad(name)
+    if not math.isfinite(low) or not math.isfinite(high):
+        _bad(name)
+    return low, high, exact
 
 
 def _missing(parameter: Parameter, name: str, value: str) -> AnyOf:
@@ -371,6 +375,8 @@ def _sort(reader: Reader, type: str, name: str, value: str) -> Control:
     made = []
     for each in value.split(","):
         code = each.removeprefix("-")
+        if not code:
+            _bad(name)
         parameter = reader.definitions.of(type).get(code)
         if parameter is None:
             raise Unknown("GW-PULL-004", name=code[:60], type=type)

@@ -32,8 +32,10 @@ def _first(connection: Connection) -> None:
 
 def _operations(connection: Connection) -> None:
     schema.pauses.create(connection, checkfirst=True)
-    forgotten = next(each for each in schema.submissions.indexes if each.name == "submissions_forgotten")
-    forgotten.create(connection, checkfirst=True)
+    connection.exec_driver_sql("DROP INDEX IF EXISTS submissions_ended")
+    for each in schema.submissions.indexes:
+        if each.name in ("submissions_ended", "submissions_forgotten"):
+            each.create(connection, checkfirst=True)
 
 
 MIGRATIONS: Final[tuple[Migration, ...]] = (

@@ -38,11 +38,11 @@ def _ended(*more: ColumnElement[bool]) -> Select[tuple[str]]:
     return select(_submission.c.id).where(*ended).order_by(_submission.c.since).limit(LIMIT)
 
 
-_KEPT: Final = (_submission.c.body_kept != word("gone"), _submission.c.body_kept != word("past"))
+_KEPT: Final = _submission.c.body_kept.in_((word("row"), word("file")))
 _WITH_BYTES: Final = {
-    None: _ended(*_KEPT),
-    "refused": _ended(*_KEPT, _submission.c.state == word("refused")),
-    "itemised": _ended(*_KEPT, _submission.c.state == word("itemised")),
+    None: _ended(_KEPT),
+    "refused": _ended(_KEPT, _submission.c.state == word("refused")),
+    "itemised": _ended(_KEPT, _submission.c.state == word("itemised")),
 }
 _WITHOUT_BYTES: Final = _ended(_submission.c.body_kept == word("gone"))
 _SENT: Final = (

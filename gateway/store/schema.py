@@ -116,7 +116,7 @@ submissions: Final = Table(
     _index("submissions_received", "feed", where="state = 'received'"),
     _index("submissions_held", "sender", "sequence", where="state = 'received'"),
     _index("submissions_open", "state", "since", where="open = 1"),
-    _index("submissions_ended", "programme", "since", where="open = 0 AND body_kept <> 'gone'"),
+    _index("submissions_ended", "programme", "since", where="open = 0 AND body_kept IN ('row', 'file')"),
     _index("submissions_forgotten", "programme", "since", where="body_kept = 'gone'"),
 )
 

@@ -94,7 +94,7 @@ class Terms:
             terms.append(table.c.system == clip(term.system))
         if term.under:
             start = clip(term.code or "")
-            terms.append(table.c.code.between(start, start + _LAST))
+            terms += [table.c.code >= start, table.c.code < start + _LAST]
         elif term.code is not None:
             terms.append(table.c.code == clip(term.code))
         return select(table.c.position).where(*terms), table.c.position

@@ -7,7 +7,7 @@ import itertools
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,7 @@ from gateway.clock import FixedClock
 
 def _neighbour() -> ModuleType:
     """The server of the store's tests; two ways to start PostgreSQL would be one too many."""
-    path = Path(__file__).parents[1] / "store" / "conftest.py"
+    path = Path(__file__).parents[1] / "store" / "store_servers.py"
     spec = importlib.util.spec_from_file_location("store_tests_conftest", path)
     assert spec is not None
     assert spec.loader is not None
@@ -53,16 +53,19 @@ def postgresql() -> Iterator[Any]:
 _schemas = itertools.count(1)
 
 
+def _fresh(server: Any) -> str:
+    name = f"p{next(_schemas)}"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}")
+    return f"{server.url}?options=-csearch_path%3D{name}"
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))])
 def url(request: pytest.FixtureRequest) -> str:
     """A fresh database."""
     if request.param == "sqlite":
         return ""
-    server = request.getfixturevalue("postgresql")
-    name = f"p{next(_schemas)}"
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA {name}")
-    return f"{server.url}?options=-csearch_path%3D{name}"
+    return _fresh(request.getfixturevalue("postgresql"))
 
 
 @pytest.fixture
@@ -79,3 +82,12 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
     clock = FixedClock(NOW)
     async with store.open("", tmp_path / "data", clock, DEFINITIONS) as ledger:
         yield House(ledger, clock)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))])
+def url_of(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """A fresh database each time that it is called."""
+    if request.param == "sqlite":
+        return lambda: ""
+    server = request.getfixturevalue("postgresql")
+    return lambda: _fresh(server)

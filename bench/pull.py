@@ -1,0 +1,101 @@
+"""How fast a repository is answered: read, search by identifier, by patient and date, and bulk export.
+
+    python bench/pull.py [resources]
+
+Fills a ledger on disk through its own commits, asks the application in-process (no sockets, so what is measured is
+ours), and prints requests a second, percentiles and the resident memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "rooms" / "pull"))
+from pull_house import DEFINITIONS, NOW, House, patient  # noqa: E402
+
+from gateway import store  # noqa: E402
+from gateway.clock import FixedClock  # noqa: E402
+from gateway.message import Json  # noqa: E402
+
+
+def observation(n: int, people: int) -> Json:
+    day = (NOW - timedelta(days=n % 700)).date().isoformat()
+    return {
+        "resourceType": "Observation",
+        "id": f"o{n}",
+        "identifier": [{"system": "urn:test:observation", "value": f"obs-{n}"}],
+        "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": f"{n % 40}-1"}]},
+        "subject": {"reference": f"Patient/p{n % people}"},
+        "effectiveDateTime": day,
+        "valueQuantity": {"value": n % 200, "unit": "mg", "system": "http://unitsofmeasure.org", "code": "mg"},
+    }
+
+
+def memory() -> str:
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB"
+
+
+async def timed(what: str, number: int, ask: Callable[[int], Awaitable[object]]) -> None:
+    taken = []
+    begun = time.perf_counter()
+    for n in range(number):
+        start = time.perf_counter()
+        await ask(n)
+        taken.append((time.perf_counter() - start) * 1000)
+    seconds = time.perf_counter() - begun
+    taken.sort()
+    p99 = taken[int(len(taken) * 0.99)]
+    print(f"{what:<28} {number / seconds:8.0f}/s  median {statistics.median(taken):6.2f} ms  p99 {p99:6.2f} ms")
+
+
+async def exported(house: House) -> None:
+    begun = time.perf_counter()
+    started = await house.ask("$export", headers={"prefer": "respond-async"})
+    manifest = await house.get(started.headers["content-location"])
+    print(f"manifest in {time.perf_counter() - begun:.1f} s")
+    begun, lines, size = time.perf_counter(), 0, 0
+    for each in manifest["output"]:
+        answer = await house.ask(each["url"], headers={"accept-encoding": "identity"})
+        lines, size = lines + answer.content.count(b"\n"), size + len(answer.content)
+    seconds = time.perf_counter() - begun
+    print(f"export {lines} resources, {size >> 20} MiB: {lines / seconds:.0f} resources/s, resident {memory()}")
+
+
+async def main(total: int) -> None:
+    people = max(100, total // 10)
+    chance = random.Random(7)
+    with tempfile.TemporaryDirectory() as folder:
+        clock = FixedClock(NOW)
+        async with store.open("", Path(folder), clock, DEFINITIONS) as ledger:
+            house = House(ledger, clock, search_seconds=60.0)
+            begun = time.perf_counter()
+            for start in range(0, people, 1000):
+                await house.put(*[patient(f"p{n}") for n in range(start, min(people, start + 1000))])
+            for start in range(people, total, 1000):
+                await house.put(*[observation(n, people) for n in range(start, min(total, start + 1000))])
+            print(f"filled {total} in {time.perf_counter() - begun:.0f} s, resident {memory()}")
+            pick = [chance.randrange(people, total) for _ in range(1000)]
+            await timed("read", 500, lambda n: house.get(f"Observation/o{pick[n]}"))
+            await timed("search by identifier", 500, lambda n: house.get(f"Observation?identifier=obs-{pick[n]}"))
+            await timed(
+                "search by patient and date",
+                300,
+                lambda n: house.get(f"Observation?patient=Patient/p{pick[n] % people}&date=ge2026-01"),
+            )
+            await timed("a page of 50 by status", 50, lambda n: house.get("Observation?status=final&_total=none"))
+            await exported(house)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000))
