@@ -9,8 +9,8 @@ import sqlite3
 from datetime import timedelta
 
 import pytest
-from store_servers import Where
 from ledger_steps import AT, WAY, accepted, attempt, case, exchange, item, itemised, move, moved, routed
+from store_servers import Where
 
 from gateway import store
 from gateway.flow import NEW, Room, Thing
@@ -125,3 +125,39 @@ async def test_what_is_kept_is_readable_by_its_owner_alone(sqlite: Where) -> Non
         paths = [sqlite.data, *sqlite.data.rglob("*")]
         assert len(paths) >= 7
         assert {path.name: path.stat().st_mode & 0o077 for path in paths if path.stat().st_mode & 0o077} == {}
+
+
+async def test_states_and_metadata_have_times_of_their_own(ledger: store.Ledger) -> None:
+    """Refused bytes may go earlier than delivered ones; how it went goes later, and document and audit never."""
+    await _delivered(ledger, "x", b"raw")
+    await ledger.commit(accepted("bad"))
+    refused = move(Thing.SUBMISSION, "bad", "received", "refused", Room.MAP)
+    await ledger.commit(Step(name="refuse", at=AT, moves=(refused,)))
+    assert await ledger.forget_metadata("p", LATER) == 0  # never before the bytes
+    assert await ledger.forget("p", LATER, state="refused") == 1
+    found = await ledger.submission("s-x")
+    assert found is not None
+    assert found.body == b"raw"
+    assert await ledger.forget("p", LATER, state="itemised") == 1
+    events = len(await ledger.audit_events(limit=1000))
+    assert await ledger.forget_metadata("p", AT) == 0
+    assert await ledger.forget_metadata("p", LATER) == 2
+    assert await ledger.forget_metadata("p", LATER) == 0
+    assert await ledger.forget("p", LATER) == 0
+    assert {entry.thing for entry in await ledger.journal("s-x")} == {"case"}  # which may go on
+    assert await ledger.attempts("e-x") == []
+    found, document = await ledger.submission("s-x"), await ledger.document("d-x")
+    assert found is not None
+    assert (found.body, found.digest) == (b"", store.payload.sha256(b"raw"))
+    assert document is not None
+    assert document.body
+    assert len(await ledger.audit_events(limit=1000)) == events
+    assert await ledger.audit_chain_intact()
+
+
+async def test_metadata_of_what_is_not_final_stays(ledger: store.Ledger) -> None:
+    """An exchange under way keeps its attempts however old they are."""
+    await _delivered(ledger, "x", b"raw", "in_flight")
+    assert await ledger.forget("p", LATER) == 0
+    assert await ledger.forget_metadata("p", LATER) == 0
+    assert len(await ledger.attempts("e-x")) == 1
