@@ -31,8 +31,7 @@ from gateway.ports import EvidenceSigner, Mapper
 from gateway.programme import Programme
 from gateway.programme import load as load_programme
 from gateway.settings import Settings
-from gateway.sign.evidence import EvidenceMaker
-from gateway.sign.keys import open_key
+from gateway.sign.keyring import FollowingEvidence, KeyRing
 from gateway.validate.http import Question, Verdict, judge
 
 Registry = Mapping[str, Mapping[str, tuple[RegistryEntry, ...]]]
@@ -147,10 +146,10 @@ def _examine(rules: Rules, mapped: ItemResult, context: Context) -> Examined:
 
 def evidence_signer(settings: Settings) -> EvidenceSigner:
     """The signer of documents: the one key of the settings whose purpose is evidence."""
-    found = [key for key in settings.key.values() if key.purpose == "evidence"]
+    found = [name for name, key in settings.key.items() if key.purpose == "evidence"]
     if len(found) != 1:
         raise Misconfigured(detail=f"{len(found)} keys have the purpose evidence; exactly one is needed")
-    return EvidenceMaker(open_key(found[0]))
+    return FollowingEvidence(KeyRing(settings.key), found[0])
 
 
 # --- inside a worker process -------------------------------------------------------------------------

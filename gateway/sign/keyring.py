@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from gateway.errors import Misconfigured
-from gateway.ports import Signer
+from gateway.message import Evidence
+from gateway.ports import SignatureValue, Signer
 from gateway.settings import Destination, Key
 from gateway.sign.cms import CmsSigner
+from gateway.sign.evidence import EvidenceMaker
 from gateway.sign.keys import KeyHandle, open_key
 from gateway.sign.raw import HeaderProof, NoSigner, RawSigner, Thumb
 from gateway.sign.signers import CanonicalFirst, XmlSigner
@@ -101,10 +104,44 @@ SIGNERS: Final[dict[str, Callable[[Destination, KeyRing], Signer]]] = {
 """Signers by the name that a destination's `signer` has."""
 
 
+class Following:
+    """A destination's signer that takes up a rotated key at its next signature."""
+
+    def __init__(self, make: Callable[[], Signer], ring: KeyRing, key: str) -> None:
+        self._make, self._ring, self._key = make, ring, key
+        self._handle = ring.handle(key)
+        self._signer = make()
+
+    def sign_bytes(self, body: bytes, at: datetime) -> SignatureValue:
+        """As the destination's signer, with the key as its files are now."""
+        handle = self._ring.handle(self._key)
+        if handle is not self._handle:
+            self._signer, self._handle = self._make(), handle
+        return self._signer.sign_bytes(body, at)
+
+
+class FollowingEvidence:
+    """The signer of documents (`ports.EvidenceSigner`), which takes up a rotated key at its next signature."""
+
+    def __init__(self, ring: KeyRing, key: str) -> None:
+        self._ring, self._key = ring, key
+        self._handle = ring.need(key)
+        self._maker = EvidenceMaker(self._handle)
+
+    def sign(self, body: bytes, at: datetime) -> Evidence:
+        """The evidence over exactly these bytes, with the key as its files are now."""
+        handle = self._ring.need(self._key)
+        if handle is not self._handle:
+            self._maker, self._handle = EvidenceMaker(handle), handle
+        return self._maker.sign(body, at)
+
+
 def signer_for(destination: Destination, ring: KeyRing) -> Signer:
     """The signer that the settings name for a destination."""
     maker = SIGNERS.get(destination.signer)
     if maker is None:
         known = ", ".join(sorted(SIGNERS))
         raise Misconfigured(detail=f"destination {destination.id}: signer {destination.signer!r} is none of {known}")
-    return maker(destination, ring)
+    if not destination.signing_key:
+        return maker(destination, ring)
+    return Following(lambda: maker(destination, ring), ring, destination.signing_key)
