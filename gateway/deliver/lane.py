@@ -233,30 +233,34 @@ class Lane:
         document = await store.document(claimed.document)
         given = await store.receipts(self.destination.id, (claimed.case, claimed.subject))
         receipts = {name: value for name, value in given.items() if value}
+        number = await self._next_number(claimed)
         try:
             if document is None:
                 raise Broken(reference=claimed.id)
-            request, transport_id = await self._by_hand(document, claimed, receipts, now)
+            request, transport_id = await self._by_hand(document, claimed, receipts, number, now)
         except GatewayError as fault:
             await self._park(claimed, fault)
             return None
         return Attempt(
-            id=f"{claimed.id}-{claimed.tries}",
+            id=f"{claimed.id}-{number}",
             exchange=claimed.id,
-            number=claimed.tries,
+            number=number,
             started_at=self.tools.clock.now(),
             request=request,
             request_digest=hashlib.sha256(request).hexdigest(),
             transport_id=transport_id,
         )
 
+    async def _next_number(self, claimed: Exchange) -> int:
+        """An operator's replay starts the tries anew, so that there is a budget; attempts on record keep theirs."""
+        before = await self.tools.store.attempts(claimed.id)
+        return max(claimed.tries, *(each.number + 1 for each in before), 1)
+
     async def _by_hand(
-        self, document: Document, exchange: Exchange, receipts: dict[str, str], now: datetime
+        self, document: Document, exchange: Exchange, receipts: dict[str, str], number: int, now: datetime
     ) -> tuple[bytes, str | None]:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._hand, self.wire.render, document, exchange, receipts, exchange.tries, now
-        )
+        return await loop.run_in_executor(self._hand, self.wire.render, document, exchange, receipts, number, now)
 
     async def _park(self, exchange: Exchange, fault: GatewayError) -> None:
         outcome = Outcome(state="parked", codes=(CANNOT_RENDER, fault.code), findings=(fault.finding(),))
