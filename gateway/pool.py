@@ -53,18 +53,18 @@ class Pool:
     def __init__(self, settings: Settings, id_key: bytes) -> None:
         self._settings, self._id_key = settings, id_key
         self.size = max(1, settings.workers)
-        self._executor = self._make(self.size)
+        self._executor = self._make(self.size, settings)
         self._alone: ProcessPoolExecutor | None = None
         self._probe: asyncio.Future[bool] | None = None
         self._one_at_a_time, self._suspects = asyncio.Lock(), 0
         self._begun: list[Future[bool]] = [self._executor.submit(_ready) for _ in range(self.size)]
 
-    def _make(self, size: int) -> ProcessPoolExecutor:
+    def _make(self, size: int, settings: Settings) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
             size,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_begin,
-            initargs=(self._settings, self._id_key),
+            initargs=(settings, self._id_key),
         )
 
     def __enter__(self) -> Self:
@@ -79,6 +79,22 @@ class Pool:
             await asyncio.gather(*(asyncio.wrap_future(each) for each in self._begun))
         except BrokenProcessPool:
             raise WorkerDied("GW-WORK-003") from None
+
+    async def replace(self, settings: Settings) -> None:
+        """Workers with the rules of `settings` take over; calls under way end where they began.
+
+        `WorkerDied` where the new ones do not start: then nothing has changed.
+        """
+        fresh = self._make(self.size, settings)
+        begun = [fresh.submit(_ready) for _ in range(self.size)]
+        try:
+            await asyncio.gather(*(asyncio.wrap_future(each) for each in begun))
+        except BrokenProcessPool:
+            fresh.shutdown(wait=False)
+            raise WorkerDied("GW-WORK-003") from None
+        former, self._executor = self._executor, fresh
+        self._settings, self._probe, self._begun = settings, None, begun
+        former.shutdown(wait=False)  # what it still holds is done first
 
     async def run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The call's result from a worker; `WorkerDied` if no worker survives it."""
@@ -100,7 +116,7 @@ class Pool:
 
     async def _by_itself(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if self._alone is None:
-            self._alone = self._make(1)
+            self._alone = self._make(1, self._settings)
         try:
             return await asyncio.wrap_future(self._alone.submit(call, *args, **kwargs))
         except BrokenProcessPool:
@@ -125,7 +141,7 @@ class Pool:
 
     def _renewed(self) -> str:
         _log.error("worker_died", workers=self.size)
-        self._executor, self._probe = self._make(self.size), None
+        self._executor, self._probe = self._make(self.size, self._settings), None
         self._begun = [self._executor.submit(_ready) for _ in range(self.size)]
         return WorkerDied.default
 

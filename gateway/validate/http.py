@@ -6,29 +6,52 @@
 
 The answer is 200 with an OperationOutcome, in the form of the Accept header and in the reader's language; 400 and
 413 when the body cannot be read. Nothing is stored. The caller is known before the body is read.
+
+Who may ask, how much they may send, and where the work is done is given from outside: `Take` hands over a request's
+body, `Judge` answers a question (`judge`), for instance in a worker process.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
+import msgspec
 from fastapi import APIRouter, Request, Response
 
-from gateway.errors import NotAllowed, codes, finding
+from gateway.errors import codes, finding
 from gateway.formats import fhirxml, json, media
 from gateway.message import LANGUAGES, Finding, Json, Language
 from gateway.validate.outcome import outcome
 from gateway.validate.reading import FORM, Form, read
 from gateway.validate.rulebook import Rulebook
 
-MAX_BODY: Final = 16 * 1024 * 1024
-IN_THREAD: Final = 64 * 1024
-"""Larger bodies are validated in a thread, so that one caller does not hold up the others."""
 
-Admit = Callable[[Request], None]
-"""Raises `NotAllowed` for a caller who may not ask."""
+class Question(msgspec.Struct, frozen=True):
+    """What is asked: a body, what it has to be, and how the answer should look."""
+
+    body: bytes
+    form: Form
+    type: str | None = None
+    profiles: tuple[str, ...] = ()
+    trouble: tuple[Finding, ...] = ()  # what was wrong with reading the body: then that is the answer
+    language: Language = "en"
+    xml: bool = False
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """An HTTP status, and an OperationOutcome as bytes."""
+
+    status: int
+    media_type: str
+    body: bytes
+
+
+Take = Callable[[Request], AbstractAsyncContextManager[tuple[bytes, tuple[Finding, ...]]]]
+"""The body of a request, within bounds, and what was wrong with it; raises `NotAllowed` for who may not ask."""
+
+Judge = Callable[[Question], Awaitable[Verdict]]
 
 
 def language_of(request: Request) -> Language:
@@ -41,60 +64,52 @@ def language_of(request: Request) -> Language:
     return "en"
 
 
-def router(book: Callable[[], Rulebook], admit: Admit, max_body: int = MAX_BODY) -> APIRouter:
-    """The routes. `book` is asked at each request, so that a reloaded rule set takes effect at once."""
+def router(take: Take, judge: Judge) -> APIRouter:
+    """The routes."""
     made = APIRouter()
 
     async def validate(request: Request, type: str | None = None) -> Response:
-        try:
-            admit(request)
-        except NotAllowed as refused:
-            return _answer(request, book(), (refused.finding(),), codes()[refused.code].http)
-        body = await _bounded(request, max_body)
-        if body is None:
-            found = finding("GW-CORE-004", what="bytes", actual="more", limit=str(max_body))
-            return _answer(request, book(), (found,), 413)
-        rules = book()
-        if len(body) > IN_THREAD:
-            status, said = await asyncio.to_thread(judge, rules, body, _form(request), type, _profiles(request))
-        else:
-            status, said = judge(rules, body, _form(request), type, _profiles(request))
-        return _answer(request, rules, said, status)
+        async with take(request) as (body, trouble):
+            verdict = await judge(_question(request, body, trouble, type))
+        headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+        headers["content-language"] = language_of(request)
+        if trouble:
+            headers["connection"] = "close"  # the rest of the body was not read
+        return Response(verdict.body, verdict.status, headers, verdict.media_type)
 
-    made.add_api_route("/fhir/$validate", validate, methods=["POST"])
-    made.add_api_route("/fhir/{type}/$validate", validate, methods=["POST"])
+    made.add_api_route("/fhir/$validate", validate, methods=["POST"], response_model=None)
+    made.add_api_route("/fhir/{type}/$validate", validate, methods=["POST"], response_model=None)
     return made
 
 
-async def _bounded(request: Request, limit: int) -> bytes | None:
-    held = bytearray()
-    async for chunk in request.stream():
-        held += chunk
-        if len(held) > limit:
-            return None
-    return bytes(held)
+def _question(request: Request, body: bytes, trouble: tuple[Finding, ...], type: str | None) -> Question:
+    form = FORM.get(request.headers.get("content-type", "").partition(";")[0].strip().lower(), "json")
+    profiles = tuple(each for each in request.query_params.getlist("profile") if each)
+    xml = "xml" in request.headers.get("accept", "")
+    return Question(body, form, type, profiles, trouble, language_of(request), xml)
 
 
-def _form(request: Request) -> Form:
-    return FORM.get(request.headers.get("content-type", "").partition(";")[0].strip().lower(), "json")
+def judge(book: Rulebook, asked: Question) -> Verdict:
+    """The answer to a question. Pure."""
+    if asked.trouble:
+        status, found = codes()[asked.trouble[0].code].http, asked.trouble
+    else:
+        status, found = _findings(book, asked)
+    said: Json = outcome(found, asked.language)
+    if asked.xml:
+        return Verdict(status, media.FHIR_XML, fhirxml.write(said, book.rules.types))
+    return Verdict(status, media.FHIR_JSON, json.write(said))
 
 
-def _profiles(request: Request) -> Sequence[str]:
-    return [each for each in request.query_params.getlist("profile") if each]
-
-
-def judge(
-    book: Rulebook, body: bytes, form: Form, type: str | None, profiles: Sequence[str]
-) -> tuple[int, tuple[Finding, ...]]:
-    """HTTP status and findings of a request."""
-    value, unreadable = read(book, body, form)
+def _findings(book: Rulebook, asked: Question) -> tuple[int, tuple[Finding, ...]]:
+    value, unreadable = read(book, asked.body, asked.form)
     if unreadable is not None:
         return codes()[unreadable.code].http, (unreadable,)
-    resource, more = _unwrap(value, type)
-    found = book.validate(resource, [*profiles, *more])
+    resource, more = _unwrap(value, asked.type)
+    found = book.validate(resource, [*asked.profiles, *more])
     kind = resource.get("resourceType") if isinstance(resource, dict) else None
-    if type is not None and kind != type:
-        found = (finding("GW-VAL-058", location=str(kind), expected=type, found=str(kind)), *found)
+    if asked.type is not None and kind != asked.type:
+        found = (finding("GW-VAL-058", location=str(kind), expected=asked.type, found=str(kind)), *found)
     return 200, found
 
 
@@ -112,12 +127,3 @@ def _unwrap(value: Any, type: str | None) -> tuple[Any, list[str]]:
         if isinstance(url := each.get(key), str)
     ]
     return (resources[0], urls) if len(resources) == 1 else (value, [])
-
-
-def _answer(request: Request, book: Rulebook, found: Sequence[Finding], status: int) -> Response:
-    language = language_of(request)
-    said: Json = outcome(found, language)
-    headers = {"cache-control": "no-store", "content-language": language, "x-content-type-options": "nosniff"}
-    if "xml" in request.headers.get("accept", ""):
-        return Response(fhirxml.write(said, book.rules.types), status, headers, media.FHIR_XML)
-    return Response(json.write(said), status, headers, media.FHIR_JSON)

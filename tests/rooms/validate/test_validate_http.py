@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -10,10 +11,11 @@ import pytest
 from fastapi import FastAPI, Request
 from instances_validate import INSTANCES, PROFILE, profile
 
-from gateway.errors import NotAllowed
+from gateway.errors import finding
 from gateway.formats import fhirxml, json
-from gateway.validate import Rulebook, load
-from gateway.validate.http import router
+from gateway.message import Finding
+from gateway.validate import load
+from gateway.validate.http import Question, Verdict, judge, router
 
 NAMED = profile("named", "Patient", {"path": "Patient.maritalStatus", "min": 1})
 
@@ -22,12 +24,16 @@ NAMED = profile("named", "Patient", {"path": "Patient.maritalStatus", "min": 1})
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     book = load(extra=[NAMED])
 
-    def admit(request: Request) -> None:
-        if request.headers.get("x-no"):
-            raise NotAllowed
+    @asynccontextmanager
+    async def take(request: Request) -> AsyncIterator[tuple[bytes, tuple[Finding, ...]]]:
+        body = await request.body()
+        yield body, (finding("GW-CORE-004", what="bytes", actual="more"),) if len(body) > 200_000 else ()
+
+    async def judged(asked: Question) -> Verdict:
+        return judge(book, asked)
 
     app = FastAPI()
-    app.include_router(router(lambda: book, admit, max_body=200_000))
+    app.include_router(router(take, judged))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test.invalid") as made:
         yield made
@@ -97,15 +103,3 @@ async def test_what_cannot_be_read_says_why(client: httpx.AsyncClient, body: byt
     answer = await post(client, "/fhir/$validate", body)
     assert answer.status_code == status
     assert codes_of(answer)
-
-
-async def test_who_may_not_ask_is_told_so(client: httpx.AsyncClient) -> None:
-    """The caller is known before the body is read."""
-    answer = await post(client, "/fhir/$validate", INSTANCES["Patient"], **{"x-no": "1"})
-    assert (answer.status_code, codes_of(answer)) == (403, ["GW-CORE-005"])
-
-
-def test_a_reloaded_rule_set_takes_effect_at_the_next_request() -> None:
-    """Profiles change while messages come in."""
-    books: Iterator[Rulebook] = iter([load(), load(extra=[NAMED])])
-    assert len({next(books).digest, next(books).digest}) == 2
