@@ -26,15 +26,22 @@ def _row(table: CodeTable, run: Run, got: Got) -> Row:
 def _translation(name: str, shape: Callable[[Row], Any]) -> None:
     def make(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
         table = workshop.code_table(word(arguments[0]))
+        lenient = len(arguments) > 1
+        if lenient and word(arguments[1]) != "warn":
+            raise BadUse("behind the table only `warn` can stand")
 
         def step(run: Run, got: Got) -> Any:
+            if lenient and table.find(said(got), run.today, run.context.overlays.get(table.name)) is None:
+                place = got.data[0].place if got.data else None
+                run.problem("GW-MAP-025", place, value=said(got), table=table.name)
+                return None
             row = _row(table, run, got)
             got.lossy = got.lossy or not table.tells(row)
             return shape(row)
 
         return step
 
-    function(name, least=1, shape="TABLE")(make)
+    function(name, least=1, most=2, shape="TABLE [warn]")(make)
 
 
 _translation("code", lambda row: row.code)

@@ -12,6 +12,7 @@ refer to any; the second makes them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -192,14 +193,33 @@ def _build(run: Run, planned: Sequence[Planned]) -> list[Json]:
     made: dict[str, Json] = {}
     for each in planned:
         run.enter(each.here, each.position)
-        kind, id = each.template.type, each.id
+        kind, id, before = each.template.type, each.id, len(run.notes)
         run.note(f"{kind}/{id}#id", derived(id, run.made[each.template.name, each.here.first, each.here.size][1]))
         body = each.template.make(run, each.here, f"{kind}/{id}#") or {}
         run.leave()
         reference = f"{kind}/{id}"
         resource = {"resourceType": kind, "id": id, **body}
-        made[reference] = _together(run, made[reference], resource, each) if reference in made else resource
+        if reference in made:
+            _told_before(run, before, made[reference], resource)
+            resource = _together(run, made[reference], resource, each)
+        made[reference] = resource
     return list(made.values())
+
+
+def _told_before(run: Run, before: int, earlier: Json, later: Json) -> None:
+    """Of a resource that is described again, only what is new has made anything; the rest repeats or contradicts."""
+    known = dict(run.notes[:before])
+    again = run.notes[before:]
+    run.forget(before)
+    for element, got in again:
+        name = _TOP_NAME.split(element.partition("#")[2], maxsplit=1)[0]
+        if name not in earlier or name == "id":
+            run.note(element, got)
+        elif earlier[name] == later.get(name) and element in known and got.data and known[element].data:
+            run.repeats.append((got.data, known[element].data))
+
+
+_TOP_NAME: Final = re.compile(r"[.\[]")
 
 
 def _together(run: Run, earlier: Json, later: Json, planned: Planned) -> Json:
