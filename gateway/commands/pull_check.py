@@ -51,9 +51,8 @@ def _say(entry: Repository, sender: Sender) -> None:
     print(f"  senders     {', '.join(entry.senders) or 'all of these programmes'}")
     print(f"  scopes      {scopes}")
     print(f"  days        {entry.valid_from or '…'} to {entry.valid_to or '…'}")
-    print(
-        f"  certificate {len(sender.certificates) + len(sender.subjects)} accepted; SMART {'yes' if entry.jwks else 'no'}"
-    )
+    accepted = len(sender.certificates) + len(sender.subjects)
+    print(f"  credentials {accepted} certificates accepted; SMART {'yes' if entry.jwks else 'no'}")
 
 
 async def _count(settings: Settings, found: list[tuple[Repository, Sender]]) -> None:

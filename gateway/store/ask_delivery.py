@@ -132,6 +132,15 @@ def runnable(reading: Reading, destination: str, now: datetime, limit: int) -> S
     return [rows.exchange(row) for row in reading.all(_RUNNABLE, destination=destination, now=now, limit=limit)]
 
 
+def woken(reading: Reading, ids: Sequence[str], now: datetime) -> Sequence[Exchange]:
+    """The heads that are due and ready of the keys to which these exchanges belong, finished or not."""
+    named, key = _exchange.alias("named"), ("destination", "sender", "subject")
+    same = and_(*(named.c[name] == _exchange.c[name] for name in key))
+    ready = (_exchange.c.open == ONE, _exchange.c.head == ONE, _exchange.c.state == word("due"))
+    asked = select(_exchange).join(named, same).where(named.c.id.in_(ids), *ready, _exchange.c.ready_at <= now)
+    return [rows.exchange(row) for row in reading.once(asked.distinct().order_by(_exchange.c.position))]
+
+
 def next_due(reading: Reading, destination: str) -> datetime | None:
     """The earliest time that a due head waits for."""
     row = reading.first(_NEXT_DUE, destination=destination)

@@ -300,6 +300,9 @@ class Ledger:
     async def runnable(self, destination: str, now: datetime, limit: int) -> Sequence[Exchange]:
         return await self._ask(ask_delivery.runnable, destination, now, limit)
 
+    async def woken(self, ids: Sequence[str], now: datetime) -> Sequence[Exchange]:
+        return await self._ask(ask_delivery.woken, ids, now)
+
     async def next_due(self, destination: str) -> datetime | None:
         return await self._ask(ask_delivery.next_due, destination)
 

@@ -162,9 +162,11 @@ def parts(reading: Reading, asked: Search, size: int) -> Sequence[tuple[int, int
     with bounded(reading, asked.seconds):
         number = func.row_number().over(order_by=_v.c.position)
         numbered = select(_v.c.position, number.label("number")).where(*_matching(reading, asked)).subquery()
-        part = (numbered.c.number - literal(1)).op("/")(literal(size))
-        lines = select(func.max(numbered.c.position), func.count()).group_by(part).order_by(part)
-        return [(int(last), int(count)) for last, count in reading.connection.execute(lines)]
+        part = (numbered.c.number - 1) // literal(size)
+        numbers = select(numbered.c.position, part.label("part")).subquery()
+        last = func.max(numbers.c.position)
+        lines = select(last, func.count()).group_by(numbers.c.part).order_by(last)
+        return [(int(each), int(count)) for each, count in reading.connection.execute(lines)]
 
 
 def remembered(reading: Reading, kind: str, value: str, now: datetime) -> bool:

@@ -35,6 +35,9 @@ async def test_an_export_is_complete_and_in_parts(house: House, monkeypatch: pyt
     await house.put_all([patient(f"p{n}") for n in range(20)])
     await house.put(*[request(f"r{n}", f"p{n}") for n in range(5)], {"resourceType": "Location", "id": "l1"})
     await house.put(patient("p3"), deleted=True)
+    started = await house.ask("$export", headers=PREFER)
+    manifest = await house.get(started.headers["content-location"])
+    assert [e["count"] for e in manifest["output"] if e["type"] == "Patient"] == [7, 7, 5]
     found = await exported(house, "$export")
     assert sorted(found["Patient"]) == sorted(f"p{n}" for n in range(20) if n != 3)
     assert found["ServiceRequest"] == [f"r{n}" for n in range(5)]
