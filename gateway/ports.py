@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 from gateway.message import (
     Answer,
@@ -33,10 +33,8 @@ from gateway.message import (
     Receipt,
     RegistryEntry,
     Step,
-    StoredResource,
     Submission,
     SubmissionStatus,
-    Value,
 )
 
 
@@ -81,6 +79,10 @@ class Store(Protocol):
     async def exchanges_of_case(self, case: str) -> Sequence[Exchange]: ...
     async def runnable(self, destination: str, now: datetime, limit: int) -> Sequence[Exchange]:
         """Heads of keys that are `due` and whose time has come, oldest first."""
+        ...
+
+    async def woken(self, ids: Sequence[str], now: datetime) -> Sequence[Exchange]:
+        """The runnable heads of the keys to which these exchanges belong, finished or not."""
         ...
 
     async def in_state(self, destination: str, state: str, limit: int) -> Sequence[Exchange]: ...
@@ -254,6 +256,36 @@ class Signer(Protocol):
     def sign_bytes(self, body: bytes, at: datetime) -> SignatureValue: ...
 
 
+class Broker(Protocol):
+    """What carries exchange numbers between processes. It may lose everything: the ledger knows better.
+
+    Whatever goes wrong is `BrokerAway`; the next call tries again.
+    """
+
+    @property
+    def connected(self) -> bool: ...
+    async def wake(self, shard: int, exchange: str) -> None: ...
+    async def next(self, limit: int, seconds: float) -> Sequence[str]:
+        """Exchange numbers that were given to this process and to no other; after `seconds` perhaps none."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class BrokerAway(Exception):
+    """The broker cannot be reached, or has lost what it was told."""
+
+
+class RequestSigner(Protocol):
+    """Secures a whole request for a destination: tokens and digests as headers, or a signed or sealed body."""
+
+    def secure(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, at: datetime
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Headers to add or replace, and the body that has to leave, byte for byte."""
+        ...
+
+
 class Gate(Protocol):
     """The exchange certificate gate: may anything leave for this destination now?"""
 
@@ -318,237 +350,6 @@ class Wire(Protocol):
         ...
 
 
-# --- searching what is kept ----------------------------------------
-
-Kind = Literal["token", "string", "reference", "date", "number"]
-Prefix = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
-
-
-class TokenRow(Value, frozen=True, kw_only=True):
-    """An indexed code, identifier or URI. `parameter` is always like "Patient.identifier"."""
-
-    parameter: str
-    system: str = ""
-    code: str
-
-
-class StringRow(Value, frozen=True, kw_only=True):
-    """An indexed text: `text` without case and accents, `exact` as written."""
-
-    parameter: str
-    text: str
-    exact: str
-
-
-class ReferenceRow(Value, frozen=True, kw_only=True):
-    """An indexed reference; a URL that is not one of ours has an empty type and stands in `id`."""
-
-    parameter: str
-    type: str
-    id: str
-
-
-class DateRow(Value, frozen=True, kw_only=True):
-    """An indexed span of time: microseconds since 1970 in UTC, `low` inclusive, `high` exclusive."""
-
-    parameter: str
-    low: int
-    high: int
-
-
-class NumberRow(Value, frozen=True, kw_only=True):
-    """An indexed number, quantity (with its unit) or range."""
-
-    parameter: str
-    low: float
-    high: float
-    system: str = ""
-    code: str = ""
-
-
-IndexRow = TokenRow | StringRow | ReferenceRow | DateRow | NumberRow
-
-
-class Indexer(Protocol):
-    """What of a resource can be searched. Pure; another `digest` makes the store index everything again."""
-
-    digest: str
-
-    def __call__(self, resource: StoredResource) -> Sequence[IndexRow]: ...
-
-
-class IsToken(Value, frozen=True, kw_only=True):
-    """None matches any. `under` compares the code as the beginning of a URI."""
-
-    parameter: str
-    system: str | None = None
-    code: str | None = None
-    under: bool = False
-
-
-class IsText(Value, frozen=True, kw_only=True):
-    """`exact` compares what was written, the others what was folded."""
-
-    parameter: str
-    text: str
-    how: Literal["starts", "contains", "exact"] = "starts"
-
-
-class RefersTo(Value, frozen=True, kw_only=True):
-    """Without a type, to a resource of any type with that id."""
-
-    parameter: str
-    id: str
-    type: str | None = None
-
-
-class IsDate(Value, frozen=True, kw_only=True):
-    """FHIR R4 3.1.1.5.5 between spans of time; the parameter "_lastUpdated" is the time of the version."""
-
-    parameter: str
-    prefix: Prefix
-    low: int
-    high: int
-
-
-class IsNumber(Value, frozen=True, kw_only=True):
-    """`low` to `high` is what the written precision allows, `value` the exact number."""
-
-    parameter: str
-    prefix: Prefix
-    low: float
-    high: float
-    value: float
-    system: str | None = None
-    code: str | None = None
-
-
-class HasId(Value, frozen=True, kw_only=True):
-    """The logical id."""
-
-    id: str
-
-
-class Has(Value, frozen=True, kw_only=True):
-    """Anything at all under the parameter."""
-
-    parameter: str
-    kind: Kind
-
-
-class Chained(Value, frozen=True, kw_only=True):
-    """Refers to a resource of the type of which all of `where` holds."""
-
-    parameter: str
-    type: str
-    where: tuple[AnyOf, ...]
-
-
-class Reversed(Value, frozen=True, kw_only=True):
-    """Is referred to, under the parameter, by a resource of the type of which all of `where` holds."""
-
-    parameter: str
-    type: str
-    where: tuple[AnyOf, ...]
-
-
-Term = IsToken | IsText | RefersTo | IsDate | IsNumber | HasId | Has | Chained | Reversed
-
-
-class AnyOf(Value, frozen=True, kw_only=True):
-    """At least one of the terms; none of them where `negated`."""
-
-    terms: tuple[Term, ...]
-    negated: bool = False
-
-
-class Order(Value, frozen=True, kw_only=True):
-    """`parameter` may be "_id" or "_lastUpdated". What has no value comes last."""
-
-    parameter: str
-    kind: Kind = "string"
-    descending: bool = False
-
-
-class Scope(Value, frozen=True, kw_only=True):
-    """Whose resources may be seen at all: of these programmes, from these senders (None: all of them)."""
-
-    programmes: tuple[str, ...]
-    senders: tuple[str, ...] | None = None
-
-
-class Search(Value, frozen=True, kw_only=True):
-    """All of `where`, as things stood at feed number `feed`; `after` is the `key` of the last hit seen."""
-
-    type: str
-    scope: Scope
-    feed: int
-    where: tuple[AnyOf, ...] = ()
-    sort: tuple[Order, ...] = ()
-    limit: int = 50
-    after: tuple[Any, ...] | None = None
-    changed_after: int = 0  # position: only versions that were committed behind it
-    seconds: float = 5.0
-
-
-class Hit(Value, frozen=True, kw_only=True):
-    """One result, with the key to go on after it."""
-
-    resource: KeptResource
-    key: tuple[Any, ...]
-
-
-class Searchable(Protocol):
-    """What a store answers to repositories that pull. `TooLarge` where a search passes its seconds."""
-
-    async def search(self, asked: Search) -> Sequence[Hit]: ...
-    async def count_matches(self, asked: Search, most: int) -> int:
-        """How many there are; counting stops at `most`."""
-        ...
-
-    async def parts(self, asked: Search, size: int) -> Sequence[tuple[int, int]]:
-        """All matches in parts of `size`, by position: the last position of each part, and how many it has."""
-        ...
-
-    async def current(self, type: str, ids: Sequence[str], scope: Scope, feed: int | None = None) -> list[KeptResource]:
-        """Those of the ids that are in scope and not deleted, as they stood at `feed` (None: now)."""
-        ...
-
-    async def newest(self, type: str, id: str, scope: Scope) -> KeptResource | None:
-        """The newest version if it is in scope; it may say that it is deleted."""
-        ...
-
-    async def version(self, type: str, id: str, version: int, scope: Scope) -> KeptResource | None: ...
-    async def versions(
-        self,
-        scope: Scope,
-        type: str | None = None,
-        id: str | None = None,
-        after: int = 0,
-        before: int | None = None,
-        limit: int = 50,
-        newest_first: bool = True,
-    ) -> Sequence[Hit]:
-        """Versions between two positions (exclusive); a hit's key is its position."""
-        ...
-
-    async def position_since(self, at: datetime) -> int:
-        """The position after which lies everything that was committed since the first version of `at` or later."""
-        ...
-
-    async def last_updated(self, scope: Scope, feed: int) -> datetime | None:
-        """The latest time of any version in scope up to the feed number."""
-        ...
-
-    async def carried(self, document: str, scope: Scope) -> Document | None:
-        """The document, if a version that it carried is in scope."""
-        ...
-
-    async def remembered(self, kind: str, value: str) -> bool:
-        """Whether `remember` was given this value and it has not expired."""
-        ...
-
-
 Settled = Callable[[str, float], Awaitable[SubmissionStatus | None]]
 """Wait until a submission's findings are ready, at most so many seconds; None when the time is up."""
 
@@ -561,6 +362,7 @@ __all__ = [
     "NotSent",
     "Receipt",
     "Reply",
+    "RequestSigner",
     "Settled",
     "SignatureValue",
     "Signer",

@@ -12,7 +12,7 @@ from gateway import settings as configuration
 from gateway.clock import SystemClock
 from gateway.commands import ledger
 from gateway.errors import Misconfigured
-from gateway.ports import Scope, Search
+from gateway.formats.search import Scope, Search
 from gateway.pull.access import granted
 from gateway.pull.instants import text
 from gateway.settings import Repository, Sender, Settings

@@ -19,8 +19,8 @@ from starlette.requests import Request
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Misconfigured, NotAllowed, Refused
 from gateway.formats import json
+from gateway.formats.search import Scope
 from gateway.message import Language
-from gateway.ports import Scope
 from gateway.pull import jwks
 from gateway.pull.seal import Seal
 from gateway.settings import Pull, Repository, Sender

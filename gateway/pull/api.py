@@ -10,8 +10,8 @@ from starlette.requests import Request
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError, NotAllowed, Refused, TooLarge
+from gateway.formats.search import Searchable
 from gateway.message import AuditRecord, Committed, Step
-from gateway.ports import Searchable
 from gateway.pull import query
 from gateway.pull.access import Access, Caller, Memory
 from gateway.pull.extract import ID

@@ -19,8 +19,8 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.errors import NotAllowed, Refused
 from gateway.formats import json
+from gateway.formats.search import AnyOf, Has, Scope, Search
 from gateway.message import Json
-from gateway.ports import AnyOf, Has, Scope, Search
 from gateway.pull import present, query, respond
 from gateway.pull.access import Caller
 from gateway.pull.api import Api, form, known, one, since_of

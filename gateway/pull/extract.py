@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from gateway.fhirpath import Node
-from gateway.ports import DateRow, IndexRow, NumberRow, ReferenceRow, StringRow, TokenRow
+from gateway.formats.search import DateRow, IndexRow, NumberRow, ReferenceRow, StringRow, TokenRow
 from gateway.pull.instants import EARLIEST, LATEST, span
 
 Rows = Iterator[IndexRow]

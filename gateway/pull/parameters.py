@@ -19,8 +19,8 @@ import msgspec
 from gateway.errors import GatewayError, Misconfigured
 from gateway.fhirpath import Compiled, Environment, FhirPathError, StructureModel, compile  # noqa: A004
 from gateway.formats import json
+from gateway.formats.search import IndexRow, Kind, ReferenceRow
 from gateway.message import Json, StoredResource
-from gateway.ports import IndexRow, Kind, ReferenceRow
 from gateway.pull import extract
 
 VERSION: Final = "1"

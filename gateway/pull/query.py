@@ -17,8 +17,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from gateway.errors import Refused
-from gateway.message import Finding
-from gateway.ports import (
+from gateway.formats.search import (
     AnyOf,
     Chained,
     Has,
@@ -33,6 +32,7 @@ from gateway.ports import (
     Reversed,
     Term,
 )
+from gateway.message import Finding
 from gateway.pull import extract
 from gateway.pull.instants import micros, span
 from gateway.pull.parameters import KINDS, Definitions, Parameter

@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from gateway.errors import NotAllowed, Refused
 from gateway.fhirpath import StructureModel
+from gateway.formats.search import AnyOf, IsDate, RefersTo
 from gateway.message import Document, Json, KeptResource
-from gateway.ports import AnyOf, IsDate, RefersTo
 from gateway.pull import present, respond
 from gateway.pull.access import Caller
 from gateway.pull.instants import LATEST, micros, text

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.errors import NotAllowed, Refused
+from gateway.formats.search import Hit
 from gateway.message import Json, KeptResource
-from gateway.ports import Hit
 from gateway.pull import capability, present, query, records, respond, search
 from gateway.pull.access import Caller
 from gateway.pull.api import Api, Listing, count_of, form, known, one, since_of, strict

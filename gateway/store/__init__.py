@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.clock import Clock
-from gateway.ports import Indexer
+from gateway.formats.search import Indexer
 from gateway.store.ledger import Ledger
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 from sqlalchemy import bindparam, func, select
 
 from gateway.errors import Broken
+from gateway.formats.search import IndexRow
 from gateway.message import Attempt, Conformity, Document, Pause, Receipt, RegistryEntry, Step, StoredResource
-from gateway.ports import IndexRow
 from gateway.store import rows, schema, search_write
 from gateway.store.engine import upsert
 from gateway.store.group import Group

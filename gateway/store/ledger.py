@@ -15,6 +15,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from gateway.clock import Clock
 from gateway.errors import Broken, Misconfigured, StorageFailed
+from gateway.formats.search import Hit, Indexer, IndexRow, Scope, Search
 from gateway.message import (
     Answer,
     Attempt,
@@ -34,7 +35,6 @@ from gateway.message import (
     Submission,
     SubmissionStatus,
 )
-from gateway.ports import Hit, Indexer, IndexRow, Scope, Search
 from gateway.store import (
     ask_delivery,
     ask_desk,

@@ -12,8 +12,8 @@ from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, exists, fu
 from sqlalchemy.exc import OperationalError
 
 from gateway.errors import TooLarge
+from gateway.formats.search import AnyOf, Hit, Order, Scope, Search
 from gateway.message import Document, KeptResource
-from gateway.ports import AnyOf, Hit, Order, Scope, Search
 from gateway.store import rows, schema
 from gateway.store import search_tables as tables
 from gateway.store.ask_delivery import document

@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, SmallInteger, String, Table, Text, text
 from sqlalchemy.dialects import postgresql
 
-from gateway.ports import Kind
+from gateway.formats.search import Kind
 from gateway.store.schema import Instant, metadata
 
 _Binary: Final = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, false, func, literal, not_, or_, select
 
-from gateway.ports import (
+from gateway.formats.search import (
     AnyOf,
     Chained,
     Has,

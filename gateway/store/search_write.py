@@ -9,8 +9,8 @@ from typing import Any, Final
 from sqlalchemy import func, insert, literal, select, update
 from sqlalchemy.engine import Connection
 
+from gateway.formats.search import DateRow, IndexRow, Kind, NumberRow, ReferenceRow, StringRow, TokenRow
 from gateway.message import Step, StoredResource
-from gateway.ports import DateRow, IndexRow, Kind, NumberRow, ReferenceRow, StringRow, TokenRow
 from gateway.store import schema
 from gateway.store import search_tables as tables
 from gateway.store.group import PLACES, Group
