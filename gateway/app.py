@@ -47,6 +47,7 @@ from gateway.settings import Destination, Http, Settings
 from gateway.sign.gate import ExchangeGate
 from gateway.sign.keyring import KeyRing, signer_for
 from gateway.sign.life import trust_for
+from gateway.sign.requests import request_signer_for
 from gateway.sign.watch import Watch
 from gateway.upkeep import Upkeep
 from gateway.validate import http as validating
@@ -176,8 +177,8 @@ class Gateway:
             if peer is None:
                 raise Misconfigured(detail=f"destination {destination.id}: no [peer.{destination.peer}]")
             signer = signer_for(destination, ring)
-            seconds, origin = peer.total_seconds, peer.origin
-            return wires.make(destination, self.network, signer, self._render, seconds, origin)
+            seconds, origin, secured = peer.total_seconds, peer.origin, request_signer_for(destination, ring)
+            return wires.make(destination, self.network, signer, self._render, seconds, origin, secured)
 
         made: Mapping[str, Wire] = {each.id: wire(each) for each in settings.destination}
         tools = Tools(

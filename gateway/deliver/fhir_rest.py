@@ -93,7 +93,7 @@ class FhirRest:
             self._parts.option("idempotency_header", "Idempotency-Key"): exchange.id,
             **self._evidence(document),
         }
-        request = http_message.compose("POST", self._parts.destination.url, headers, document.body)
+        request = self._parts.compose("POST", self._parts.destination.url, headers, document.body, now)
         return request, self._message_id(document) if self._mode == "message" else exchange.id
 
     def _message_id(self, document: Document) -> str:

@@ -117,7 +117,7 @@ class SepasSoap:
             self._parts.option("idempotency_header", "Idempotency-Key"): exchange.id,
         }
         body = xml.write(self._envelope(root, signature, now))
-        return http_message.compose("POST", destination.url, headers, body), exchange.id
+        return self._parts.compose("POST", destination.url, headers, body, now), exchange.id
 
     def _identify(self, root: etree._Element, receipts: Mapping[str, str]) -> etree._Element:
         """Fill MsgID in the order of the schema; what the mapping has put there stays."""

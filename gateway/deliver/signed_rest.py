@@ -76,7 +76,7 @@ class SignedRest:
             headers[option("evidence_header")] = document.evidence.jws
         headers |= self._signature(body, now)
         url = _filled(self._parts.destination.url, exchange)
-        return http_message.compose(option("method", "POST"), url, headers, body), exchange.id
+        return self._parts.compose(option("method", "POST"), url, headers, body, now), exchange.id
 
     def _body(self, document: Document, exchange: Exchange, receipts: Mapping[str, str]) -> bytes:
         destination = self._parts.destination

@@ -10,13 +10,15 @@ import importlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Final, cast
 
+from gateway.deliver import http_message
 from gateway.errors import Misconfigured
 from gateway.message import Json
-from gateway.ports import Network, Signer, Wire
+from gateway.ports import Network, RequestSigner, Signer, Wire
 from gateway.settings import Destination
 
 RenderNational = Callable[[Json, str, Mapping[str, str]], bytes]
@@ -35,6 +37,14 @@ class Parts:
     render_national: RenderNational | None = None
     timeout: float = 60.0
     origin: str = ""
+    request_signer: RequestSigner | None = None
+
+    def compose(self, method: str, url: str, headers: Mapping[str, str], body: bytes, now: datetime) -> bytes:
+        """The attempt's bytes over HTTP, secured as the destination's settings want it."""
+        if self.request_signer is not None:
+            more, body = self.request_signer.secure(method, url, headers, body, now)
+            headers = {**headers, **more}
+        return http_message.compose(method, url, headers, body)
 
     def option(self, name: str, default: str = "") -> str:
         """One of the destination's own options."""
@@ -59,6 +69,7 @@ def make(
     render_national: RenderNational | None = None,
     timeout: float = 60.0,
     origin: str = "",
+    request_signer: RequestSigner | None = None,
 ) -> Wire:
     """The wire of a destination, or `Misconfigured` naming what its settings lack."""
     if destination.signer != "none" and signer is None:
@@ -66,7 +77,8 @@ def make(
     module = _module(destination.protocol)
     if module is None:
         raise Misconfigured(detail=f"destination {destination.id}: no protocol {destination.protocol!r}")
-    return cast("Wire", module.make(Parts(destination, network, signer, render_national, timeout, origin)))
+    parts = Parts(destination, network, signer, render_national, timeout, origin, request_signer)
+    return cast("Wire", module.make(parts))
 
 
 def _module(protocol: str) -> ModuleType | None:

@@ -18,6 +18,7 @@ from gateway.message import Json
 from gateway.simulate import certificates
 from gateway.simulate.arrivals import Arrival, ArrivalLog
 from gateway.simulate.faults import Answer, Faults, Order
+from gateway.simulate.modi import Modi
 from gateway.simulate.server import Judged, StandIn
 
 MEDIA: Final = "application/fhir+json"
@@ -50,7 +51,10 @@ def response(to: str, code: str = "ok", number: int = 0, *extra: Json) -> Json:
 
 
 class Cart(StandIn):
-    """`messages` maps a MessageHeader id to the number of its arrival. `ca` makes the evidence compulsory."""
+    """`messages` maps a MessageHeader id to the number of its arrival. `ca` makes the evidence compulsory.
+
+    With an `audience`, ModI tokens for it are compulsory as well.
+    """
 
     name = "cart"
 
@@ -62,9 +66,11 @@ class Cart(StandIn):
         *,
         ca: Path | None = None,
         focus: str = "ServiceRequest",
+        audience: str = "",
     ) -> None:
         super().__init__(log, faults, clock)
         self._anchors, self._focus = certificates.load_ca(ca) if ca is not None else (), focus
+        self._modi = Modi(self._anchors, audience) if audience else None
         self.messages: dict[str, int] = {}
 
     @classmethod
@@ -72,11 +78,12 @@ class Cart(StandIn):
         """What a message must be about."""
         super().options(parser)
         parser.add_argument("--focus", default="ServiceRequest", help="resource type that must be there")
+        parser.add_argument("--modi", default="", metavar="AUDIENCE", help="demand ModI tokens for this audience")
 
     @classmethod
     def of(cls, options: argparse.Namespace, log: ArrivalLog, faults: Faults) -> Self:
         """The stand-in that the options describe."""
-        return cls(log, faults, ca=options.ca, focus=options.focus)
+        return cls(log, faults, ca=options.ca, focus=options.focus, audience=options.modi)
 
     def judge(self, arrival: Arrival) -> Judged:
         """A response message with code ok, or a fatal error with an OperationOutcome."""
@@ -106,6 +113,11 @@ class Cart(StandIn):
                 certificates.verify_detached(token, arrival.body, self._anchors, arrival.time)
             except Refused as refused:
                 found.append(refused.args_.get("detail", "evidence"))
+        if self._modi is not None:
+            try:
+                self._modi.check(arrival)
+            except Refused as refused:
+                found.append(refused.args_.get("detail", "modi"))
         return found, bundle
 
     def lie(self, order: Order, arrival: Arrival, true: Judged) -> Answer:
