@@ -132,3 +132,60 @@ def test_segments_of_ones_own_are_listed(anything: Any) -> None:
         ("ZXX-1", "one"),
         ("ZXX-2", "two"),
     ]
+
+
+def test_the_envelope_and_the_event(anything: Any) -> None:
+    """MSH and EVN: who told whom what, and who did it when."""
+    text = HEAD.format("ADT^A01").replace("|20260101|", "|20260101120000|")
+    (result,) = anything((text + "EVN||20260101115900|||OP1^Oper^Test||Ward^1.2.3^ISO\rPV1|1|I\r").encode())
+    (header,), (event,) = of(result, "MessageHeader"), of(result, "Provenance")
+    assert header["eventCoding"]["code"] == "A01"
+    assert (header["source"]["name"], header["sender"]["display"]) == ("A", "B")
+    assert (header["destination"][0]["name"], header["destination"][0]["receiver"]["display"]) == ("C", "D")
+    assert event["recorded"] == "2026-01-01T11:59:00+01:00"
+    assert event["agent"][0]["who"]["identifier"]["value"] == "OP1"
+    assert event["location"]["display"] == "Ward"
+    (vague,) = anything((text + "EVN||202601\rPV1|1|I\r").encode())
+    assert not of(vague, "Provenance"), "an instant is not invented"
+    assert not vague.refused
+
+
+def test_specimens_comments_and_roles(anything: Any) -> None:
+    """SPM, NTE and ROL come out, and belong to what they stand with."""
+    text = HEAD.format("ORU^R01") + (
+        "ROL|1|AD|PP^Primary^HL70443|D9^Doc^Test|20260101\r"
+        "OBR|1|P1|F1|X1^Panel^L\rNTE|1||about the order\r"
+        "OBX|1|ST|X2^One^L||fine||||||F\rNTE|1||first line~second line||W1^Writer^Test|20260101120000\r"
+        "OBX|2|ST|X3^Two^L||good||||||F\r"
+        "SPM|1|SP1^SF1||BLD^Blood^HL70487||||||||2^mL|||||20260101110000|20260101113000||Y\r"
+    )
+    (result,) = anything(text.encode())
+    (specimen,), (report,) = of(result, "Specimen"), of(result, "DiagnosticReport")
+    assert report["specimen"] == [{"reference": f"Specimen/{specimen['id']}"}]
+    assert specimen["collection"]["quantity"] == {"value": 2, "unit": "mL"}
+    assert specimen["status"] == "available"
+    one, two = of(result, "Observation")
+    assert one["note"][0]["text"] == "first line second line"
+    assert one["note"][0]["authorString"] == "Test Writer"
+    assert "note" not in two
+    (role,), (patient,) = of(result, "PractitionerRole"), of(result, "Patient")
+    assert patient["generalPractitioner"] == [{"reference": f"PractitionerRole/{role['id']}"}]
+    unread = {x.place.path for x in result.loss if x.fate == "unread"}
+    assert not {path for path in unread if path[:3] in ("SPM", "ROL", "NTE")}
+
+
+def test_a_code_of_the_senders_own_is_kept_as_text(anything: Any) -> None:
+    """A marital status that no table has is no reason to refuse a patient."""
+    pid = HEAD.format("ADT^A08").rstrip("\r") + "|" * 11 + "Wed\r"
+    (result,) = anything(pid.encode())
+    (patient,) = of(result, "Patient")
+    assert patient["maritalStatus"] == {"text": "Wed"}
+    assert [f.severity for f in result.findings if f.code == "GW-MAP-025"] == ["warning"]
+    assert not result.refused
+
+
+@needs_data
+def test_all_handed_out_messages_are_taken(anything: Any) -> None:
+    """None of them is so wrong that nothing may come of it."""
+    refused = [path.stem for path in files() for result in anything(path.read_bytes()) if result.refused]
+    assert not refused
