@@ -18,7 +18,8 @@ from gateway.commands.demo_inputs import registry
 from gateway.commands.site import Plan, Site
 
 FATED = Path(__file__).with_name("fated_gateway.py")
-RESEND = Plan(home=ROOT, workers=1, plain_mllp=True, answer_within=0, on_unknown="resend")
+CACHED = {"PYTHONDONTWRITEBYTECODE": ""}
+RESEND = Plan(home=ROOT, workers=1, plain_mllp=True, answer_within=0, on_unknown="resend", environment=CACHED)
 
 
 async def killed_at(folder: Path, order: str, plan: Plan = RESEND) -> list[str]:

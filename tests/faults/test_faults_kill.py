@@ -33,5 +33,6 @@ async def scenario(folder: Path, kills: int, patients: int, stays: int, seed: in
 @pytest.mark.slow
 async def test_twenty_kills_during_five_hundred_messages_lose_nothing(tmp_path: Path) -> None:
     """After restart none is missing, per-patient order holds, at most one repeat for each exchange in flight."""
-    plan = Plan(home=ROOT, workers=1, plain_mllp=True, answer_within=0, on_unknown="resend")
+    cached = {"PYTHONDONTWRITEBYTECODE": ""}  # twenty starts should not compile the same files twenty times
+    plan = Plan(home=ROOT, workers=1, plain_mllp=True, answer_within=0, on_unknown="resend", environment=cached)
     assert await scenario(tmp_path, kills=20, patients=25, stays=10, seed=20, plan=plan) == []

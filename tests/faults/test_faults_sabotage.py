@@ -56,8 +56,8 @@ def test_a_build_that_breaks_a_promise_is_caught(tmp_path: Path, sabotage: Sabot
 
 @pytest.mark.slow
 def test_an_honest_copy_passes_the_same_tests(tmp_path: Path) -> None:
-    """It is the sabotage that is caught, not the copying: one test of each promise, with nothing changed."""
-    chosen = {each.promise: each.test for each in SABOTAGES if not each.needs and each.promise in (2, 7, 9, 10)}
+    """It is the sabotage that is caught, not the copying: the tests of some promises, with nothing changed."""
+    chosen = {each.promise: each.test for each in SABOTAGES if each.promise in (3, 7, 9, 10)}
     code, report = judged(build(tmp_path, ()), chosen.values())
     assert code == 0, report[-3000:]
 

@@ -152,6 +152,7 @@ class Chain:
         for _ in range(30):
             if await self.site.quiet(2, but) and not await self._owed():
                 break
+            await asyncio.sleep(1)
             if person is not None:
                 await person()
         else:

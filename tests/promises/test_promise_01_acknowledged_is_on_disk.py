@@ -7,27 +7,44 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from oracle import ROOT, stay_messages
+from oracle import ROOT, stay_messages, token
 
 from gateway.commands.site import Plan, Site
 
-_SYNC = re.compile(r"(fdatasync|fsync)\((\d+)<([^>]*)>")
-_WRITE = re.compile(r"(pwrite64|write)\((\d+)<([^>]*gateway\.db-wal)>")
-_SEND = re.compile(r"(sendto|send|write|writev)\((\d+)<(?:TCP|socket)[^>]*>.*MSA\|(AA|CA)")
+_LOG = r"\d+<[^>]*\.db-wal>"
+_CALL = re.compile(
+    rf"^(?P<pid>\d+) +(?:"
+    rf"(?P<write>pwrite64|write)\({_LOG}, (?P<data>.*)"
+    rf"|(?P<sync>fdatasync|fsync)\({_LOG}(?P<later> <unfinished)?"
+    rf"|(?P<synced><\.\.\. (?:fdatasync|fsync) resumed>)"
+    rf"|(?:sendto|send|write|writev)\(\d+<(?:TCP|socket)[^>]*>.*MSA\|(?:AA|CA)\|(?P<told>[\w-]+)"
+    rf")"
+)
 
 
-def unsynced_acknowledgements(trace: Iterable[str]) -> tuple[int, int]:
-    """(positive acknowledgements, those that left while the log had writes that no sync had followed)."""
-    dirty, sent, bad = False, 0, 0
+def unsynced_acknowledgements(trace: Iterable[str], ids: Iterable[str]) -> tuple[int, int]:
+    """(positive acknowledgements, those that left before a sync that began after their own message was written).
+
+    Other commits may be under way at any moment, so each message is followed by its control id: where it first stands
+    in what is written to the log, which sync covers that, and when its acknowledgement leaves.
+    """
+    written, synced, syncing = set[str](), set[str](), dict[str, set[str]]()
+    told, early = list[str](), 0
     for line in trace:
-        if _WRITE.search(line):
-            dirty = True
-        elif (match := _SYNC.search(line)) and match.group(3).endswith("gateway.db-wal"):
-            dirty = False
-        elif _SEND.search(line):
-            sent += 1
-            bad += dirty
-    return sent, bad
+        if (call := _CALL.match(line)) is None:
+            continue
+        if call["write"]:
+            written |= {id for id in ids if id in call["data"]}
+        elif call["sync"] and call["later"]:
+            syncing[call["pid"]] = set(written)
+        elif call["sync"]:
+            synced |= written
+        elif call["synced"]:
+            synced |= syncing.pop(call["pid"], set())
+        elif call["told"] not in told:
+            told.append(call["told"])
+            early += call["told"] not in synced
+    return len(told), early
 
 
 async def traced(
@@ -43,7 +60,7 @@ async def traced(
                 "-f",
                 "-yy",
                 "-s",
-                "400",
+                "9000",
                 "-o",
                 str(log),
                 "-e",
@@ -54,7 +71,19 @@ async def traced(
             answers = await site.mllp(stay_messages(1, stay))
             assert all(b"MSA|CA" in answer for answer in answers)
         await site.stop()
-    return unsynced_acknowledgements(log.read_text(errors="replace").splitlines())
+    ids = [f"{kind}-{token(1, stay)}" for stay in range(messages) for kind in ("A", "P")]
+    return unsynced_acknowledgements(log.read_text(errors="replace").splitlines(), ids)
+
+
+def test_the_trace_is_read_as_it_should_be() -> None:
+    """A reader of traces that sees no writes would find every acknowledgement good."""
+    write, sync = '9 pwrite64(7</d/ledger.db-wal>, "..A-1..", 4096, 0) = 4096', "9 fdatasync(7</d/ledger.db-wal>) = 0"
+    begun, ended = "9 fdatasync(7</d/ledger.db-wal> <unfinished ...>", "9 <... fdatasync resumed>) = 0"
+    tell = '8 sendto(5<TCP:[127.0.0.1:1->127.0.0.1:2]>, "\\vMSH|..MSA|CA|A-1|..", 90, 0, NULL, 0) = 90'
+    assert unsynced_acknowledgements([write, sync, tell], ["A-1"]) == (1, 0)
+    assert unsynced_acknowledgements([write, begun, ended, tell], ["A-1"]) == (1, 0)
+    for wrong in ([write, tell, sync], [write, begun, tell, ended], [begun, write, ended, tell], [sync, tell]):
+        assert unsynced_acknowledgements(wrong, ["A-1"]) == (1, 1)
 
 
 @pytest.mark.needs("strace")
