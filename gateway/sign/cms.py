@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from asn1crypto import algos, cms, core, tsp
@@ -39,14 +39,13 @@ def sign(body: bytes, handle: KeyHandle, at: datetime, algorithm: Algorithm | No
     hashing, signing = _ALGORITHMS[name]
     digesting = _digest_algorithm(hashing)
     attributes = _attributes(hashlib.new(hashing, body).digest(), handle.der, hashing, at)
-    serial = core.Integer(handle.certificate.serial_number).dump()
     signer = _tlv(
         SEQUENCE,
         _VERSION,
-        _tlv(SEQUENCE, handle.certificate.issuer.public_bytes(), serial),
+        _issuer_and_serial(handle.der),
         digesting,
         _tlv(0xA0, attributes),
-        algos.SignedDigestAlgorithm({"algorithm": signing}).dump(),
+        _signing_algorithm(signing),
         _tlv(0x04, handle.sign(_tlv(SET, attributes), name, "der")),
     )
     chain = [c.public_bytes(Encoding.DER) for c in handle.chain]
@@ -77,6 +76,29 @@ def _oid(dotted: str) -> bytes:
 
 
 @cache
+def _signing_algorithm(name: str) -> bytes:
+    return bytes(algos.SignedDigestAlgorithm({"algorithm": name}).dump())
+
+
+@lru_cache(maxsize=256)
+def _issuer_and_serial(der: bytes) -> bytes:
+    certificate = certificates.load(der)
+    return _tlv(SEQUENCE, certificate.issuer.public_bytes(), core.Integer(certificate.serial_number).dump())
+
+
+@lru_cache(maxsize=256)
+def _signing_certificate(der: bytes, hashing: str) -> bytes:
+    """The attribute that names the signing certificate (RFC 5035), whole."""
+    named = _tlv(0x04, hashlib.new(hashing, der).digest())
+    method = b"" if hashing == "sha256" else _digest_algorithm(hashing)  # SHA-256 is the default, and DER leaves it out
+    return _attribute("1.2.840.113549.1.9.16.2.47", _tlv(SEQUENCE, _tlv(SEQUENCE, _tlv(SEQUENCE, method, named))))
+
+
+def _attribute(kind: str, value: bytes) -> bytes:
+    return _tlv(SEQUENCE, _oid(kind), _tlv(SET, value))
+
+
+@cache
 def _digest_algorithm(name: str) -> bytes:
     oid = {"sha256": "2.16.840.1.101.3.4.2.1", "sha384": "2.16.840.1.101.3.4.2.2", "sha512": "2.16.840.1.101.3.4.2.3"}
     return _tlv(SEQUENCE, _oid(oid[name]))
@@ -98,16 +120,14 @@ class CmsSigner:
 
 def _attributes(digest: bytes, der: bytes, hashing: str, at: datetime) -> bytes:
     """The signed attributes in DER order, without a tag around them."""
-    named = _tlv(0x04, hashlib.new(hashing, der).digest())
-    method = b"" if hashing == "sha256" else _digest_algorithm(hashing)  # SHA-256 is the default, and DER leaves it out
     when = at.astimezone(UTC).strftime("%y%m%d%H%M%SZ").encode("ascii")
-    values = (
-        ("1.2.840.113549.1.9.3", _oid("1.2.840.113549.1.7.1")),
-        ("1.2.840.113549.1.9.4", _tlv(0x04, digest)),
-        ("1.2.840.113549.1.9.5", _tlv(0x17, when)),
-        ("1.2.840.113549.1.9.16.2.47", _tlv(SEQUENCE, _tlv(SEQUENCE, _tlv(SEQUENCE, method, named)))),
+    made = (
+        _attribute("1.2.840.113549.1.9.3", _oid("1.2.840.113549.1.7.1")),
+        _attribute("1.2.840.113549.1.9.4", _tlv(0x04, digest)),
+        _attribute("1.2.840.113549.1.9.5", _tlv(0x17, when)),
+        _signing_certificate(der, hashing),
     )
-    return b"".join(sorted(_tlv(SEQUENCE, _oid(kind), _tlv(SET, value)) for kind, value in values))
+    return b"".join(sorted(made))
 
 
 def _to_sign(attributes: cms.CMSAttributes) -> bytes:

@@ -192,7 +192,19 @@ class KeyHandle:
     `algorithm` is the default of the key's kind.
     """
 
-    __slots__ = ("_key", "algorithm", "certificate", "chain", "der", "public", "reference")
+    __slots__ = (
+        "_key",
+        "algorithm",
+        "certificate",
+        "chain",
+        "der",
+        "not_after",
+        "not_before",
+        "public",
+        "reference",
+        "subject",
+        "thumbprint",
+    )
 
     def __init__(
         self,
@@ -209,7 +221,14 @@ class KeyHandle:
         if isinstance(key.public, Sm2Public) and isinstance(self.public, Sm2Public):
             self.public = Sm2Public(self.public.point, key.public.signer_id)
         self.algorithm: Algorithm = algorithms.allowed(self.public)[0]
+        # what every signature asks for is asked of the certificate once
         self.der = certificate.public_bytes(serialization.Encoding.DER)
+        self.thumbprint = certificate.fingerprint(hashes.SHA256()).hex()
+        """SHA-256 of the DER certificate, lower-case hexadecimal."""
+        self.subject = subject_of(certificate)
+        """The subject by RFC 4514, with T written as T."""
+        self.not_before, self.not_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        """The first and the last instant at which the certificate is valid."""
         if _spki(key.public) != _spki(self.public):
             raise Misconfigured("GW-SIGN-002", subject=self.subject)
 
@@ -249,27 +268,12 @@ class KeyHandle:
         """An OCSP response of this key."""
         return self._key.respond(builder)
 
-    @property
-    def thumbprint(self) -> str:
-        """SHA-256 of the DER certificate, lower-case hexadecimal."""
-        return self.certificate.fingerprint(hashes.SHA256()).hex()
-
-    @property
-    def subject(self) -> str:
-        """The subject by RFC 4514, with T written as T."""
-        return subject_of(self.certificate)
-
-    @property
-    def not_after(self) -> datetime:
-        """The last instant at which the certificate is valid."""
-        return self.certificate.not_valid_after_utc
-
 
 def check_validity(handle: KeyHandle, at: datetime) -> None:
     """Promise that the handle's certificate is valid at that instant, or raise `Refused` (promise 6)."""
-    if at > handle.certificate.not_valid_after_utc:
+    if at > handle.not_after:
         raise Refused("GW-SIGN-010", subject=handle.subject)
-    if at < handle.certificate.not_valid_before_utc:
+    if at < handle.not_before:
         raise Refused("GW-SIGN-011", subject=handle.subject)
 
 

@@ -86,7 +86,17 @@ def sign(body: bytes, handle: KeyHandle) -> bytes:
     data = etree.SubElement(etree.SubElement(signature, ds("KeyInfo")), ds("X509Data"))
     for der in (handle.der, *(c.public_bytes(Encoding.DER) for c in handle.chain)):
         etree.SubElement(data, ds("X509Certificate")).text = base64.b64encode(der).decode("ascii")
-    return xml.write(root)
+    return _inserted(body, root, signature)
+
+
+def _inserted(body: bytes, root: etree._Element, signature: etree._Element) -> bytes:
+    """The document's own bytes with the signature before the root's end tag, which is the last one in the document."""
+    at = body.rfind(b"</")
+    if at < 0 or not xmlshape.ascii_stands(root):
+        return xml.write(root)
+    return (
+        body[:at] + etree.tostring(signature, encoding="US-ASCII", with_tail=False, xml_declaration=False) + body[at:]
+    )
 
 
 def sign_xades(body: bytes, handle: KeyHandle, at: datetime, media_type: str = "text/xml") -> bytes:

@@ -14,6 +14,7 @@ import base64
 import copy
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -63,14 +64,29 @@ def strict_root(body: bytes) -> etree._Element:
     root = xml.read(body)
     if _HIDING(root) or root.getprevious() is not None or root.getnext() is not None:
         raise Refused("GW-SIGN-049")
-    found = _IDS(root)
-    ids = [str(value) for value in found] if isinstance(found, list) else []
-    if len(ids) != len(set(ids)):
-        raise Refused("GW-SIGN-048")
+    if _may_repeat_ids(body, root):
+        found = _IDS(root)
+        ids = [str(value) for value in found] if isinstance(found, list) else []
+        if len(ids) != len(set(ids)):
+            raise Refused("GW-SIGN-048")
     return root
 
 
+def _may_repeat_ids(body: bytes, root: etree._Element) -> bool:
+    """False where fewer than two attributes can be called id: no character of a name can be written otherwise, once
+    the encoding is one in which ASCII stands for itself and there is no DTD. Asking the tree costs as much as parsing.
+    """
+    return not ascii_stands(root) or len(_ID_WRITTEN.findall(body)) > 1
+
+
+def ascii_stands(root: etree._Element) -> bool:
+    """Whether the document was read in an encoding in which every ASCII byte is that character."""
+    return str(root.getroottree().docinfo.encoding or "UTF-8").upper() in _PLAIN
+
+
 _HIDING: Final = etree.XPath("//comment() | //processing-instruction()")
+_PLAIN: Final = frozenset({"UTF-8", "UTF8", "US-ASCII", "ASCII", "ISO-8859-1"})
+_ID_WRITTEN: Final = re.compile(rb"[\s:][iI][dD]\s*=")
 _IDS: Final = etree.XPath("//@*[translate(local-name(), 'ID', 'id') = 'id']")
 
 
