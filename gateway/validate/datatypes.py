@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gateway import fhirpath
 from gateway.message import Json
 from gateway.validate import references
 from gateway.validate.pack import R4
@@ -62,9 +63,29 @@ def coding(value: Any, path: Path, run: Run) -> None:
 
 
 def canonical(value: Any, path: Path, run: Run) -> None:
-    """A canonical that begins with # names a contained resource."""
-    if type(value) is str and len(value) > 1 and value[0] == "#" and references.contained(run, value[1:]) is None:
-        run.say("GW-VAL-018", path, args={"reference": shown(value)})
+    """A canonical is absolute, or begins with # and names a contained resource (R4 2.24.0.1, 2.1.0.4)."""
+    if type(value) is not str or not value or any(map(str.isspace, value)):
+        return
+    if value[0] == "#":
+        if len(value) > 1 and references.contained(run, value[1:]) is None:
+            run.say("GW-VAL-018", path, args={"reference": shown(value)})
+    elif not _ABSOLUTE.match(value):
+        # Official examples name libraries as Library/x; a claimed profile that is not absolute names nothing.
+        claims = path[0] is not None and path[0][3] == "Meta"
+        run.say("GW-VAL-074", path, severity=None if claims else "warning", args={"value": shown(value)})
+
+
+def own_canonical(value: Any, path: Path, run: Run) -> None:
+    """The url of a canonical resource is absolute."""
+    if type(value) is str and value and not any(map(str.isspace, value)) and not _ABSOLUTE.match(value):
+        run.say("GW-VAL-074", path, args={"value": shown(value)})
+
+
+def quantity(value: Any, path: Path, run: Run) -> None:
+    """The system of the unit is absolute."""
+    system = value.get("system")
+    if type(system) is str and system and not any(map(str.isspace, system)) and not _ABSOLUTE.match(system):
+        run.say("GW-VAL-068", path, args={"system": shown(system)})
 
 
 def element_id(value: Any, path: Path, run: Run) -> None:
@@ -80,6 +101,33 @@ def element_id(value: Any, path: Path, run: Run) -> None:
     if mark in run.ids:
         run.say("GW-VAL-071", path, args={"id": shown(value)})
     run.ids.add(mark)
+
+
+def simple_quantity(value: Any, path: Path, run: Run) -> None:
+    """sqty-1: an element whose type is SimpleQuantity has no comparator."""
+    if "comparator" in value:
+        text = "The comparator is not used on a SimpleQuantity"
+        run.say("GW-VAL-015", path, source="sqty-1", args={"rule": "sqty-1", "text": text})
+
+
+def expression(value: Any, path: Path, run: Run) -> None:
+    """An Expression in FHIRPath can be read."""
+    if value.get("language") == "text/fhirpath":
+        _readable(value.get("expression"), path, run)
+
+
+def search_parameter(value: Any, path: Path, run: Run) -> None:
+    """SearchParameter.expression is FHIRPath."""
+    _readable(value.get("expression"), path, run)
+
+
+def _readable(text: Any, path: Path, run: Run) -> None:
+    if type(text) is not str or not text.strip():
+        return
+    try:
+        fhirpath.parse(text)
+    except fhirpath.FhirPathError:
+        run.say("GW-VAL-075", (path, "expression", -1, "string"), args={"value": shown(text)})
 
 
 def vital_sign(observation: Json) -> str | None:

@@ -22,6 +22,12 @@ NATIVE: Final = frozenset({"ele-1", "ext-1", "dom-2", "dom-3", "dom-4", "dom-5",
 """Checked elsewhere by hand-written rules: the walk itself, references, narrative."""
 
 
+ERRATA: Final = {
+    "enableWhen.count() > 2 implies enableBehavior.exists()": "enableWhen.count() > 1 implies enableBehavior.exists()"
+}
+"""Expressions of 4.0.1 that do not say what their own text says (que-12: "more than one enableWhen")."""
+
+
 def compile_all(source: Rules, definition: Json, key: str) -> list[Rule]:
     """The constraints of an ElementDefinition, on values of type `key`."""
     return [
@@ -33,9 +39,10 @@ def compile_all(source: Rules, definition: Json, key: str) -> list[Rule]:
 
 def compile_one(source: Rules, constraint: Json, key: str) -> Rule | None:
     """One constraint; None where it has no expression."""
-    expression = constraint.get("expression")
-    if not expression:
+    given = constraint.get("expression")
+    if not given:
         return None
+    expression: str = ERRATA.get(given, given)
     name, human = str(constraint.get("key", "?")), str(constraint.get("human", ""))
     is_error = constraint.get("severity") == "error"
     glance = HOLDS.get(expression)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.message import Json
 from gateway.validate import bindings, bundles, datatypes, extensions, invariants, narrative, references
 from gateway.validate.model import Element, Member, TypeRef
+from gateway.validate.pack import R4
 from gateway.validate.primitives import FAULT, Fault
 from gateway.validate.run import MAX_ARRAY, MAX_DEPTH, Path, Run, depth, shown
 
@@ -195,6 +196,8 @@ def complex_walk(source: Rules, owner: str, element: Element, ref: TypeRef) -> W
     extra: list[Rule] = []
     if ref.code == "Reference":
         extra.append(references.target_rule(source, ref.targets))
+    if R4 + "SimpleQuantity" in ref.profiles:
+        extra.append(datatypes.simple_quantity)
     extra += bindings.rules(source, element, ref.code)
     if "." not in ref.code:
         extra += invariants.compile_all(source, element.definition, ref.code)
@@ -226,6 +229,12 @@ def inner_resource(contained: bool) -> Walk:
 # --- primitives ---------------------------------------------------------------
 
 
+def _is_own_canonical(source: Rules, element: Element) -> bool:
+    """Whether the element is the canonical URL of its resource; a Device's url is where it answers."""
+    kind, _, name = element.path.partition(".")
+    return name == "url" and kind != "Device" and source.model.is_resource(kind)
+
+
 def primitive_walk(source: Rules, element: Element, ref: TypeRef) -> tuple[Fault, Walk]:
     """A quick look (None: nothing more to do), and the whole check of one value of a primitive type."""
     code = ref.code
@@ -237,6 +246,8 @@ def primitive_walk(source: Rules, element: Element, ref: TypeRef) -> tuple[Fault
         extra = [datatypes.canonical, *extra]
     elif element.name == "id" and code != "id":
         extra = [datatypes.element_id, *extra]
+    elif code == "uri" and _is_own_canonical(source, element):
+        extra = [datatypes.own_canonical, *extra]
 
     def quick(value: Any) -> str | None:
         return None if type(value) is str and value in listed else "look"
@@ -347,6 +358,9 @@ NATIVE: Final[dict[str, tuple[Rule, ...]]] = {
     "Coding": (datatypes.coding, bindings.coding_known),
     "Identifier": (datatypes.identifier,),
     "Attachment": (datatypes.attachment,),
+    **dict.fromkeys(("Quantity", "Age", "Count", "Distance", "Duration"), (datatypes.quantity,)),
+    "Expression": (datatypes.expression,),
     "Narrative": (narrative.check,),
+    "SearchParameter": (datatypes.search_parameter,),
     "Bundle": (bundles.check,),
 }
