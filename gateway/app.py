@@ -22,6 +22,7 @@ from gateway.bell import Bell
 from gateway.clock import Clock
 from gateway.deliver import wires
 from gateway.deliver.dispatcher import Dispatcher
+from gateway.deliver.jetstream import JetStreamDispatcher
 from gateway.deliver.lane import Tools
 from gateway.deliver.steps import Extra
 from gateway.desk.admin import Admin
@@ -117,6 +118,8 @@ class Gateway:
     async def _open(self, programmes: Mapping[str, Programme]) -> None:
         """The work, the doors, the operator's socket."""
         settings = self.settings
+        if settings.cluster is not None:
+            await self.broker.start()
         later = partial(callbacks.later, settings.sender, self.clock)
         self.work = Work(settings, self.ledger, self.pool, self.clock, self.bell, programmes, later, self.committed)
         changed = self.work.registry_changed
@@ -164,7 +167,7 @@ class Gateway:
 
     # --- putting together ----------------------------------------
 
-    def _make_dispatcher(self) -> Dispatcher:
+    def _make_dispatcher(self) -> Dispatcher | JetStreamDispatcher:
         settings = self.settings
         ring = KeyRing(settings.key)
         trusts = {"": trust_for(settings, "signer")} if "signer" in settings.trust else {}
@@ -191,7 +194,20 @@ class Gateway:
             observe=self.metrics.observe,
             sole_owner=not settings.database,
         )
-        return Dispatcher(settings.destination, made, tools)
+        return self._dispatcher(made, tools)
+
+    def _dispatcher(self, made: Mapping[str, Wire], tools: Tools) -> Dispatcher | JetStreamDispatcher:
+        """With a broker where one is configured; without one its library need not be there."""
+        cluster, places = self.settings.cluster, self.settings.destination
+        if cluster is None:
+            return Dispatcher(places, made, tools)
+        from gateway.broker import JetStream
+
+        if not self.settings.database:
+            raise Misconfigured(detail="[cluster] needs a database that processes can share (postgresql://)")
+        self.broker = JetStream(cluster, self.settings.peer.get(cluster.peer))
+        self._stack.push_async_callback(self.broker.aclose)
+        return JetStreamDispatcher(places, made, tools, self.broker, cluster.sweep_seconds)
 
     async def _listen(self, later: callbacks.Later) -> None:
         settings = self.settings

@@ -199,6 +199,15 @@ class Pull(Part, frozen=True, kw_only=True):
     repository: tuple[Repository, ...] = ()
 
 
+class Cluster(Part, frozen=True, kw_only=True):
+    """NATS JetStream, to wake processes that share a PostgreSQL ledger. It carries exchange numbers, nothing else."""
+
+    nats: str  # "nats://host:port", or "tls://host:port" with `peer`
+    peer: str = ""  # entry under [peer.NAME] with anchors and our certificate
+    stream: str = "gateway"  # one for each ledger
+    sweep_seconds: float = 0.5  # how often what is runnable is looked for beside the wakes
+
+
 class Metrics(Part, frozen=True, kw_only=True):
     """The Prometheus page, on a port of its own that only this machine can reach. Without this table there is none."""
 
@@ -206,7 +215,7 @@ class Metrics(Part, frozen=True, kw_only=True):
 
 
 class Retention(Part, frozen=True, kw_only=True):
-    """How long a programme's finished submissions are kept, in days; 0: for ever. What is not final is never touched."""
+    """How long a programme's finished submissions are kept, in days; 0: for ever. What is not final stays."""
 
     programme: str
     payload_days: int = 0  # received bytes, and the bytes of the attempts that sent what came of them
@@ -236,6 +245,7 @@ class Settings(Part, frozen=True, kw_only=True):
     revocation: tuple[RevocationSource, ...] = ()
     pull: Pull | None = None
     metrics: Metrics | None = None
+    cluster: Cluster | None = None
     retention: tuple[Retention, ...] = ()
 
     def one_destination(self, id: str) -> Destination:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,6 +36,10 @@ OnOutcome = Callable[[Exchange, Outcome], Awaitable[steps.Extra]]
 """Asked before an outcome is committed; what it returns goes into the same commit."""
 
 
+Heads = Callable[[str, datetime, int], Awaitable[Sequence[Exchange]]]
+"""Heads of keys that are due at a destination, now, at most so many (`Store.runnable`)."""
+
+
 async def nothing_more(exchange: Exchange, outcome: Outcome) -> steps.Extra:
     """Nobody is owed anything beside the outcome itself."""
     return steps.NOTHING
@@ -54,6 +58,7 @@ class Tools:
     observe: Callable[[str, str, float], None] = lambda destination, state, seconds: None
     sweep_seconds: float = 1.0
     tend_seconds: float = 5.0
+    heads: Heads | None = None  # where runnable heads come from; None: the ledger is asked
     sole_owner: bool = True  # nobody else claims from this ledger, so what is claimed and not running is an orphan
 
 
@@ -139,7 +144,7 @@ class Lane:
 
     async def _hold(self, now: datetime, code: str) -> None:
         self._heads.clear()
-        heads = await self.tools.store.runnable(self.destination.id, now, 100)
+        heads = await self._runnable(now, 100)
         waiting = [each for each in heads if each.id not in self.running]
         if waiting:
             await self.commit(steps.moves(waiting, Next("held", None, code), now, "hold"))
@@ -150,11 +155,14 @@ class Lane:
         room = self.destination.concurrency - len(self.running)
         return decide.allowance(self.breaker, self.tools.clock.monotonic(), room, len(self.running))
 
+    async def _runnable(self, now: datetime, limit: int) -> Sequence[Exchange]:
+        return await (self.tools.heads or self.tools.store.runnable)(self.destination.id, now, limit)
+
     async def _start(self, now: datetime) -> None:
         room = self.free()
         if room > len(self._heads):
             ask = len(self.running) + 3 * self.destination.concurrency
-            self._heads = deque(await self.tools.store.runnable(self.destination.id, now, ask))
+            self._heads = deque(await self._runnable(now, ask))
         while room > 0 and self._heads:
             head = self._heads.popleft()
             if head.id not in self.running:

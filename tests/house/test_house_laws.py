@@ -121,6 +121,7 @@ ONE_PLACE = {
     r"^(json|orjson|ujson)\.loads?$|^json\.JSONDecoder$|^msgspec\.json\.(decode|Decoder)$": {"gateway/formats/json.py"},
     r"^yaml\.": {"gateway/formats/yaml.py"},
     r"^httpx\.|^httpcore\.|^socket\.create_connection$|^asyncio\.open_connection$": {"gateway/network.py"},
+    r"^nats\.(?!errors|js)": {"gateway/broker.py"},
     r"load_pem_private_key|load_der_private_key|load_key_and_certificates|load_pkcs12": {"gateway/sign/keys.py"},
     r"^(pickle|marshal|shelve|dill)\.|^eval$|^os\.system$|^subprocess\.": set(),
 }
