@@ -1,7 +1,9 @@
 """Signing and verifying, beside the bare cryptographic operation: `python -m bench.sign`.
 
-One thread, a 20 kB document, best of three rounds of a fifth of a second. The ratio is the time of ours over the time
-of the bare operation (with parsing and canonicalisation where the format has it).
+One thread, a 20 kB document. Ours and the bare operation run in turns in the same process and are measured in CPU
+time, the best of fifteen turns each, so that other work on the machine disturbs both alike. The bare operation is
+that of `cryptography` over the same bytes, for XML with lxml's parsing and canonicalisation, nothing else: no
+certificate, no key information, no writing of the result. The ratio is ours over bare; the goal for signing is 1.3.
 """
 
 from __future__ import annotations
@@ -29,16 +31,17 @@ SOAP = f"<s:Envelope xmlns:s='{wss.SOAP11}'><s:Header/><s:Body>".encode() + XML 
 Operation = Callable[[], object]
 
 
-def rate(operation: Operation, seconds: float = 0.2) -> float:
-    """Operations per second, the best of three rounds."""
-    best = 0.0
-    for _ in range(3):
-        count, start = 0, time.perf_counter()
-        while time.perf_counter() - start < seconds:
-            operation()
-            count += 1
-        best = max(best, count / (time.perf_counter() - start))
-    return best
+def rates(ours: Operation, bare: Operation, seconds: float = 0.02, turns: int = 15) -> tuple[float, float]:
+    """Operations per second of both, the best turn of each."""
+    best = [0.0, 0.0]
+    for _ in range(turns):
+        for index, operation in enumerate((ours, bare)):
+            count, start = 0, time.thread_time()
+            while (spent := time.thread_time() - start) < seconds:
+                operation()
+                count += 1
+            best[index] = max(best[index], count / spent)
+    return best[0], best[1]
 
 
 def _bare_sign(handle: KeyHandle) -> Callable[[bytes], bytes]:
@@ -74,6 +77,10 @@ def rows(handle: KeyHandle, trust: Trust, algorithm: algorithms.Algorithm) -> li
         return wss.verify(secured, trust, NOW, to="u", seen=_Forgetful())
 
     signer = raw.RawSigner(handle, algorithm)
+
+    def bare_soap() -> object:
+        return bare(xmlshape.canonical(etree.fromstring(SOAP)[1], xmlshape.EXC_C14N))
+
     return [
         ("raw signature, sign", lambda: signer.sign_bytes(BODY, NOW), lambda: bare(BODY)),
         ("evidence JWS, sign", lambda: maker.sign(BODY, NOW), lambda: bare(BODY)),
@@ -86,7 +93,7 @@ def rows(handle: KeyHandle, trust: Trust, algorithm: algorithms.Algorithm) -> li
         ("XML-DSig, verify", lambda: xmldsig.verify(signed, trust, NOW), lambda: (_canonical(), check())),
         ("XAdES-B, sign", lambda: xmldsig.sign_xades(XML, handle, NOW), lambda: bare(_canonical())),
         ("XAdES-B, verify", lambda: xmldsig.verify_xades(dated, trust, NOW), lambda: (_canonical(), check())),
-        ("WS-Security, sign", lambda: wss.secure(SOAP, handle, NOW, to="u"), lambda: bare(_canonical())),
+        ("WS-Security, sign", lambda: wss.secure(SOAP, handle, NOW, to="u"), bare_soap),
         ("WS-Security, verify", secure_verify, lambda: (_canonical(), check())),
     ]
 
@@ -106,7 +113,7 @@ def main() -> None:
         handle = authority.issue(name("Bench signer"), kind, NOW)  # type: ignore[arg-type]
         table = rows(handle, trust, algorithm)  # type: ignore[arg-type]
         for label, ours, bare in table:
-            one, two = rate(ours), rate(bare)
+            one, two = rates(ours, bare)
             print(f"| {f'{label}, {kind}':44} | {one:8.0f} | {two:8.0f} | {two / one:5.2f} |")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from cryptography import x509
@@ -48,8 +49,13 @@ def decode(text: str) -> bytes:
 
 def x5c(handle: KeyHandle) -> list[str]:
     """The certificate and its chain as RFC 7515 section 4.1.6 wants them: standard base64 of DER, an array."""
-    ders = [handle.der, *(c.public_bytes(Form.DER) for c in handle.chain)]
-    return [base64.b64encode(der).decode("ascii") for der in ders]
+    return list(_x5c(handle.der, handle.chain))
+
+
+@lru_cache(maxsize=64)
+def _x5c(der: bytes, chain: tuple[x509.Certificate, ...]) -> tuple[str, ...]:
+    ders = [der, *(c.public_bytes(Form.DER) for c in chain)]
+    return tuple(base64.b64encode(each).decode("ascii") for each in ders)
 
 
 def x5t_s256(certificate: x509.Certificate) -> str:
