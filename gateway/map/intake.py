@@ -11,6 +11,7 @@ import msgspec
 from gateway.errors import Refused
 from gateway.formats import hl7v2, hl7v2_conformance, jsonsource, media, table, table_csv, table_xlsx, xmlsource
 from gateway.formats.source import Source
+from gateway.formats.table_group import grouped
 from gateway.map.mapping import CompiledMapping
 from gateway.map.reading import Test
 from gateway.message import Finding, Place, Submission
@@ -117,6 +118,13 @@ def _rows(submission: Submission, takers: Sequence[Taker]) -> Iterator[Piece]:
     read = _read_table(submission)
     taker = _for_columns(read, takers)
     noted = read.findings
+    if taker.mapping.group:
+        for group in grouped(read, taker.mapping.group):
+            yield Piece(
+                group.here.path, taker.mapping, group, (*noted, *(f for row in group.rows for f in row.findings))
+            )
+            noted = ()
+        return
     for row in read.rows():
         if all(cell == "" for cell in row.cells):
             continue
@@ -134,15 +142,19 @@ def _for_columns(read: table.Table, takers: Sequence[Taker]) -> Taker:
     heading = read.sheets[0].heading
     for taker in takers:
         if not taker.intake.when or heading.index(table.compile(taker.intake.when)) >= 0:
-            missing = [
-                each.path
-                for each in taker.mapping.required
-                if each.when is None and heading.index(table.compile(each.path)) < 0
-            ]
+            missing = _missing(read, taker.mapping)
             if missing:
                 raise Refused("GW-MAP-015", read.here, columns=", ".join(missing))
             return taker
     raise Refused("GW-MAP-015", read.here, columns=", ".join(taker.intake.when for taker in takers))
+
+
+def _missing(read: table.Table, mapping: CompiledMapping) -> list[str]:
+    """Columns that must be there and are not: keys of groups in every sheet, what is required in one of them."""
+    sheets = read.sheets if mapping.group else read.sheets[:1]
+    keys = [key.text for key in mapping.group if any(sheet.heading.index(key) < 0 for sheet in sheets)]
+    paths = [table.compile(each.path) for each in mapping.required if each.when is None]
+    return keys + [path.text for path in paths if all(sheet.heading.index(path) < 0 for sheet in sheets)]
 
 
 # --- JSON, XML, FHIR ----------------------------------------

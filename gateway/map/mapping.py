@@ -19,6 +19,8 @@ from typing import Any, Final
 import msgspec
 
 from gateway.formats.source import Datum, Source
+from gateway.formats.table import TablePath
+from gateway.formats.table_group import RowGroup
 from gateway.map.functions import said
 from gateway.map.ids import keyed
 from gateway.map.nodes import Node, Spot, Trouble
@@ -28,7 +30,7 @@ from gateway.map.template import Make, Templates
 from gateway.message import CaseRef, Context, ItemResult, Json, Loss, Place
 
 TOP: Final = frozenset(
-    {"title", "namespaces", "let", "subject", "case", "parts", "ignore", "require", "resources", "fragments"}
+    {"title", "namespaces", "group", "let", "subject", "case", "parts", "ignore", "require", "resources", "fragments"}
 )
 _RESOURCE: Final = frozenset({"resourceType", "key", "when", "each", "elsewhere"})
 
@@ -84,6 +86,7 @@ class CompiledMapping(msgspec.Struct, frozen=True):
     parts: tuple[tuple[str, Test | None], ...] = ()
     ignored: tuple[Ignored, ...] = ()
     required: tuple[Required, ...] = ()
+    group: tuple[TablePath, ...] = ()  # of a table: columns whose values join rows into one item
 
     def apply(self, source: Source, context: Context, values: Mapping[str, str], today: str) -> ItemResult:
         """What the mapping makes of one item. `index`, `label` and the digests are set by the engine."""
@@ -163,6 +166,9 @@ class CompiledMapping(msgspec.Struct, frozen=True):
             for datum in data:
                 for leaf in range(datum.leaf, datum.leaf + datum.span):
                     reasons.setdefault(leaf, f"says the same as {preferred[0].place.path}")
+        if isinstance(run.root, RowGroup):
+            for repeated, told in run.root.repeats(run.seen):
+                reasons.setdefault(repeated.leaf, f"says the same as {told.place.path}")
         for each in self.ignored:
             for datum in run.root.get(each.path):
                 for leaf in range(datum.leaf, datum.leaf + datum.span):
@@ -269,7 +275,17 @@ class FileCompiler:
             parts=tuple(self._part(child) for child in (top["parts"].items if "parts" in top else [])),
             ignored=tuple(i for c in (top["ignore"].items if "ignore" in top else []) for i in self._ignored(c)),
             required=tuple(self._required(child) for child in (top["require"].items if "require" in top else [])),
+            group=self._group(top.get("group")),
         )
+
+    def _group(self, node: Node | None) -> tuple[TablePath, ...]:
+        if node is None:
+            return ()
+        paths = [path for each in node.items if (path := self._path(each)) is not None]
+        if not all(isinstance(path, TablePath) and not path.rows and not path.sheet for path in paths):
+            self._trouble(node.spot, "`group:` lists columns, and only tables have rows to group")
+            return ()
+        return tuple(paths)
 
     def let(self, top: Mapping[str, Node]) -> None:
         """The variables; one may use those above it."""

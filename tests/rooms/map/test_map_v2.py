@@ -166,7 +166,7 @@ def test_specimens_comments_and_roles(anything: Any) -> None:
     assert specimen["status"] == "available"
     one, two = of(result, "Observation")
     assert one["note"][0]["text"] == "first line second line"
-    assert one["note"][0]["authorString"] == "Test Writer"
+    assert one["note"][0]["authorReference"]["display"] == "Test Writer"
     assert "note" not in two
     (role,), (patient,) = of(result, "PractitionerRole"), of(result, "Patient")
     assert patient["generalPractitioner"] == [{"reference": f"PractitionerRole/{role['id']}"}]
