@@ -42,7 +42,7 @@ def compile_one(source: Rules, constraint: Json, key: str) -> Rule | None:
     given = constraint.get("expression")
     if not given:
         return None
-    expression: str = ERRATA.get(given, given)
+    expression = ERRATA.get(str(given), str(given))
     name, human = str(constraint.get("key", "?")), str(constraint.get("human", ""))
     is_error = constraint.get("severity") == "error"
     glance = HOLDS.get(expression)
