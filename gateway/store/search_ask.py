@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, exists, fu
 from sqlalchemy.exc import OperationalError
 
 from gateway.errors import TooLarge
-from gateway.formats.search import AnyOf, Hit, Order, Scope, Search
+from gateway.formats.search import AnyOf, HasId, Hit, Order, Scope, Search
 from gateway.message import Document, KeptResource
 from gateway.store import rows, schema
 from gateway.store import search_tables as tables
@@ -20,7 +20,7 @@ from gateway.store.ask_delivery import document
 from gateway.store.group import PLACES
 from gateway.store.payload import sha256
 from gateway.store.reading import Reading
-from gateway.store.search_terms import FEW, Terms, as_it_stood, in_scope
+from gateway.store.search_terms import FEW, Terms, as_it_stood, in_scope, of_type
 
 _kept: Final = schema.resources
 _v: Final = tables.versions
@@ -106,10 +106,15 @@ def _value(order: Order) -> Any:
 def _matching(reading: Reading, asked: Search) -> list[ColumnElement[bool]]:
     """The conditions of a search, the rarest one first and as a set."""
     terms = Terms(asked.scope, asked.feed)
-    found = [_v.c.type == asked.type, as_it_stood(_v, asked.feed), in_scope(_v, asked.scope)]
+    first = _rarest(reading, terms, asked.where)
+    known = any(isinstance(term, HasId) for condition in asked.where for term in condition.terms)
+    found = [
+        of_type(_v, asked.type, first is None),
+        as_it_stood(_v, asked.feed, first is None),
+        in_scope(_v, asked.scope, first is None and not known),
+    ]
     if asked.changed_after:
         found.append(_v.c.position > asked.changed_after)
-    first = _rarest(reading, terms, asked.where)
     for condition in asked.where:
         if condition is first:
             starts = terms.starts(condition)
@@ -192,7 +197,7 @@ def current(
     """Those of the ids that may be seen and are not deleted, as they stood at the feed number."""
     if feed is None:
         feed = reading.connection.execute(select(schema.feed.c.number)).scalar_one()
-    seen = (_v.c.type == type, _v.c.id.in_(ids), as_it_stood(_v, feed), in_scope(_v, scope))
+    seen = (_v.c.type == type, _v.c.id.in_(ids), as_it_stood(_v, feed), in_scope(_v, scope, False))
     positions = reading.connection.execute(select(_v.c.position).where(*seen).order_by(_v.c.position)).scalars().all()
     kept = _bodies(reading, positions)
     return [kept[each] for each in positions]
@@ -205,13 +210,13 @@ def _one(reading: Reading, asked: Select[Any]) -> KeptResource | None:
 
 def newest(reading: Reading, type: str, id: str, scope: Scope) -> KeptResource | None:
     """The newest version if it is in scope; it may say that it is deleted."""
-    mine = (_v.c.type == type, _v.c.id == id, _v.c.until == tables.OPEN, in_scope(_v, scope))
+    mine = (_v.c.type == type, _v.c.id == id, _v.c.until == tables.OPEN, in_scope(_v, scope, False))
     return _one(reading, select(_v.c.position).where(*mine))
 
 
 def version(reading: Reading, type: str, id: str, number: int, scope: Scope) -> KeptResource | None:
     """One version, if it is in scope."""
-    mine = (_v.c.type == type, _v.c.id == id, _v.c.version == number, in_scope(_v, scope))
+    mine = (_v.c.type == type, _v.c.id == id, _v.c.version == number, in_scope(_v, scope, False))
     return _one(reading, select(_v.c.position).where(*mine))
 
 
@@ -229,7 +234,7 @@ def versions(
     newest_first: bool = True,
 ) -> Sequence[Hit]:
     """Versions between two positions (exclusive), in the order of the feed or against it."""
-    seen = [in_scope(_v, scope), _v.c.position > after]
+    seen = [in_scope(_v, scope, id is None), _v.c.position > after]
     seen += [] if type is None else [_v.c.type == type]
     seen += [] if id is None else [_v.c.id == id]
     seen += [] if before is None else [_v.c.position < before]
@@ -261,7 +266,7 @@ def last_updated(reading: Reading, scope: Scope, feed: int) -> datetime | None:
 
 def carried(reading: Reading, id: str, scope: Scope) -> Document | None:
     """The document, if a version that it carried is in scope."""
-    theirs = select(_v.c.position).join(_kept, _SAME).where(_kept.c.document == id, in_scope(_v, scope))
+    theirs = select(_v.c.position).join(_kept, _SAME).where(_kept.c.document == id, in_scope(_v, scope, False))
     if reading.connection.execute(select(exists(theirs))).scalar():
         return document(reading, id)
     return None

@@ -7,7 +7,7 @@ walked in order until the page is full. So a page costs what its rarest conditio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, false, func, literal, not_, or_, select
@@ -37,17 +37,30 @@ Positions = tuple[Select[Any], ColumnElement[Any]]
 """A statement, and its column that holds positions."""
 
 
-def as_it_stood(table: Any, feed: int) -> ColumnElement[bool]:
+def as_it_stood(table: Any, feed: int, walk: bool = True) -> ColumnElement[bool]:
     """The versions that were the newest of their resource when that feed number had been committed."""
     end = literal((feed + 1) * PLACES, BigInteger)
-    return and_(table.c.position < end, table.c.until >= end, table.c.deleted == 0)
+    position = table.c.position if walk else table.c.position + literal(0, BigInteger)
+    return and_(position < end, table.c.until >= end, table.c.deleted == 0)
 
 
-def in_scope(table: Any, scope: Scope) -> ColumnElement[bool]:
-    """Whose they are. An empty scope sees nothing."""
+def of_type(table: Any, type: str, walk: bool = True) -> ColumnElement[bool]:
+    """The type. For `walk` see `in_scope`."""
+    column = table.c.type if walk else table.c.type.concat("")
+    same: ColumnElement[bool] = column == type
+    return same
+
+
+def in_scope(table: Any, scope: Scope, walk: bool = True) -> ColumnElement[bool]:
+    """Whose they are. An empty scope sees nothing.
+
+    Without `walk` the programme is compared as an expression, which no index answers: where the id is known, a
+    database without statistics must not prefer to walk through everything of the programme.
+    """
     if not scope.programmes or (scope.senders is not None and not scope.senders):
         return false()
-    seen = table.c.programme.in_(scope.programmes)
+    programme = table.c.programme if walk else table.c.programme.concat("")
+    seen: ColumnElement[bool] = programme.in_(scope.programmes)
     return seen if scope.senders is None else and_(seen, table.c.sender.in_(scope.senders))
 
 
@@ -63,13 +76,14 @@ class Terms:
 
     def holds(self, condition: AnyOf, version: Any) -> ColumnElement[bool]:
         """The condition as a look-up for one version."""
-        found = [self._exists(term, version) for term in condition.terms]
+        ids = [term.id for term in condition.terms if isinstance(term, HasId)]
+        found = [self._exists(term, version) for term in condition.terms if not isinstance(term, HasId)]
+        if ids:
+            found.append(version.c.id.in_(ids))
         whole = or_(false(), *found)
         return not_(whole) if condition.negated else whole
 
     def _exists(self, term: Term, version: Any) -> ColumnElement[bool]:
-        if isinstance(term, HasId):
-            return version.c.id == term.id  # type: ignore[no-any-return]
         if isinstance(term, IsDate) and term.parameter == "_lastUpdated":
             return _updated(term, version)
         asked, position = self.positions(term)
@@ -79,11 +93,10 @@ class Terms:
         """All positions of a condition, where they can be found by an index."""
         if condition.negated or not condition.terms or any(_unfit(term) for term in condition.terms):
             return None
-        found = [self.positions(term) for term in condition.terms]
-        if len(found) == 1:
-            return found[0][0]
-        first, *rest = (asked for asked, _ in found)
-        return select(first.union_all(*rest).subquery())
+        found = [self.positions(term)[0] for term in condition.terms if not isinstance(term, RefersTo)]
+        found += _referring([term for term in condition.terms if isinstance(term, RefersTo)])
+        first, *rest = found
+        return select(first.union_all(*rest).subquery()) if rest else first
 
     # --- one way each ----------------------------------------
 
@@ -143,18 +156,21 @@ class Terms:
 
     def _seen(self, target: Any, type: str, where: tuple[AnyOf, ...]) -> list[ColumnElement[bool]]:
         """A version of the type that may be seen, as it stood, with all conditions."""
-        found = [target.c.type == type, as_it_stood(target, self.feed), in_scope(target, self.scope)]
+        found: list[ColumnElement[bool]] = []
+        walk = True
         for each in where:
             starts = self.starts(each)
+            walk = walk and starts is None
             found.append(target.c.position.in_(starts) if starts is not None else self.holds(each, target))
-        return found
+        seen = (of_type(target, type, walk), as_it_stood(target, self.feed, walk))
+        return [*seen, in_scope(target, self.scope, False), *found]
 
     def _chained(self, term: Chained) -> Positions:
+        """The targets first: there are few of them, and many references."""
         table, target = tables.references.alias(), tables.versions.alias()
-        joined = and_(table.c.target_type == target.c.type, table.c.target == target.c.id)
-        asked = select(table.c.position).select_from(table).join(target, joined)
-        seen = self._seen(target, term.type, term.where)
-        return asked.where(table.c.parameter == term.parameter, *seen), table.c.position
+        ids = select(target.c.id).where(*self._seen(target, term.type, term.where))
+        mine = (table.c.parameter == term.parameter, table.c.target_type == term.type, table.c.target.in_(ids))
+        return select(table.c.position).where(*mine), table.c.position
 
     def _reversed(self, term: Reversed) -> Positions:
         table, source, own = tables.references.alias(), tables.versions.alias(), tables.versions.alias()
@@ -178,6 +194,20 @@ _STATEMENTS: Final[Mapping[type[Any], Callable[[Terms, Any], Positions]]] = {
     Chained: Terms._chained,
     Reversed: Terms._reversed,
 }
+
+
+def _referring(terms: Sequence[RefersTo]) -> list[Select[Any]]:
+    """References to many things at once: databases bound how many parts a statement has, not how long a list is."""
+    groups: dict[tuple[str, str | None], list[str]] = {}
+    for term in terms:
+        groups.setdefault((term.parameter, term.type), []).append(clip(term.id))
+    found = []
+    for (parameter, type), ids in groups.items():
+        table = tables.references.alias()
+        mine = [table.c.parameter == parameter, table.c.target.in_(ids)]
+        mine += [] if type is None else [table.c.target_type == clip(type)]
+        found.append(select(table.c.position).where(*mine))
+    return found
 
 
 def _unfit(term: Term) -> bool:

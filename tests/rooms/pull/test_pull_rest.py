@@ -155,3 +155,16 @@ async def test_a_programme_s_own_parameter(house: House) -> None:
         await house.put(request(f"r{code}", "a", extension=[extension]))
     assert await house.ids("ServiceRequest?classe-priorita=U") == ["rU"]
     assert await house.ids("ServiceRequest?classe-priorita:not=U") == ["rB"]
+
+
+async def test_includes_of_a_full_page(house: House) -> None:
+    """A page of 500 with what refers to each of them is one answer, or a plain refusal past the limit."""
+    await house.put_all([patient(f"p{n}") for n in range(520)])
+    await house.put_all([request(f"r{n}", f"p{n}") for n in range(520)])
+    page = await house.get("Patient?_count=500&_revinclude=ServiceRequest:subject&_revinclude=Provenance:target")
+    modes = [each["search"]["mode"] for each in page["entry"]]
+    assert (modes.count("match"), modes.count("include")) == (500, 500)
+    await house.put_all([request(f"s{n}", f"p{n}") for n in range(520)])
+    await house.put_all([request(f"t{n}", f"p{n}") for n in range(520)])
+    refused = await house.ask("Patient?_count=500&_revinclude=ServiceRequest:subject")
+    assert refused.json()["issue"][0]["details"]["coding"][0]["code"] == "GW-PULL-012"
