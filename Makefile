@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo tour test test-all test-fast lint types messages lock bench torture clean help profiles install
+.PHONY: demo demo-cluster tour test test-all test-fast lint types messages lock bench torture clean help profiles install
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,6 +19,9 @@ install: $(STAMP)  ## environment with everything of the lock
 
 demo: $(STAMP)  ## one case all the way, with stand-ins, on this machine; ends by itself
 	@$(BIN)/gateway demo
+
+demo-cluster: $(STAMP)  ## the same in three processes on PostgreSQL and NATS, which must be on this machine
+	@$(BIN)/gateway demo --cluster
 
 tour: $(STAMP)  ## one message, file by file, in the order of the flow
 	@$(BIN)/gateway tour

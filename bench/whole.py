@@ -33,14 +33,14 @@ from store_servers import Server, _programs  # noqa: E402
 TICK = os.sysconf("SC_CLK_TCK")
 
 
-def cpu(pid: int) -> float:
-    """Seconds of CPU that a process and its living descendants have used."""
+def cpu(pid: int, alone: bool = False) -> float:
+    """Seconds of CPU that a process (alone, or with its living descendants) has used."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except FileNotFoundError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / TICK + sum(cpu(int(child)) for child in children)
+    return (int(fields[11]) + int(fields[12])) / TICK + sum(cpu(int(child)) for child in children if not alone)
 
 
 class Connection:
@@ -125,8 +125,9 @@ async def measure(folder: Path, stays: int, url: str, postgres: int, processes: 
         await flat_out(site, 0, 5, 5)
         assert await site.quiet(60)
 
-        def spent() -> tuple[float, float]:
-            return sum(cpu(pid) for pid in own), cpu(postgres) if postgres else 0.0
+        def spent() -> tuple[float, float, float]:
+            parents = sum(cpu(pid, alone=True) for pid in own)
+            return sum(cpu(pid) for pid in own), parents, cpu(postgres) if postgres else 0.0
 
         before, began = spent(), time.perf_counter()
         waits = await flat_out(site, 100, stays, 20)
@@ -139,7 +140,7 @@ async def measure(folder: Path, stays: int, url: str, postgres: int, processes: 
         each = [1000 * (b - a) / len(waits) for a, b in zip(before, after, strict=True)]
         name = f"PostgreSQL, {processes} processes" if url else "SQLite, 1 process"
         print(f"{name:26}{base:9.0f}{accepted:10.0f}{accepted / base:8.2f}{whole:9.0f}{whole / base:8.2f}", end="")
-        print(f"{each[0]:10.1f}{each[1]:9.1f}{percentiles(waits)}{percentiles(calm)}", flush=True)
+        print(f"{each[0]:10.1f}{each[1]:9.1f}{each[2]:7.1f}{percentiles(waits)}{percentiles(calm)}", flush=True)
 
 
 def main() -> None:
@@ -151,7 +152,8 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{given.stays * 2} messages; floor in synced inserts/s, rates in messages/s, CPU and latencies in ms")
     print(
-        f"{'':26}{'floor':>9}{'accepted':>10}{'ratio':>8}{'whole':>9}{'ratio':>8}{'CPU each':>10}{'of PG':>9}", end=""
+        f"{'':26}{'floor':>9}{'accepted':>10}{'ratio':>8}{'whole':>9}{'ratio':>8}{'CPU each':>10}{'parents':>9}{'PG':>7}",
+        end="",
     )
     print(f"{'ack p50':>8}{'p99':>9}{'20/s p50':>8}{'p99':>9}")
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as name:

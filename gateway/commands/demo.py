@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.commands import show
+from gateway.commands import demo_servers, show
 from gateway.commands.demo_inputs import GOOD, Input, broken, registry
 from gateway.commands.site import Plan, Site
 from gateway.formats import hl7v2, json
@@ -33,6 +33,7 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser("demo", help="one case all the way, on this machine; ends by itself")
     parser.add_argument("--home", type=Path, default=Path(), help="where mappings/ and profiles/ are")
     parser.add_argument("--keep", type=Path, help="keep everything in this folder")
+    parser.add_argument("--cluster", action="store_true", help="three processes on PostgreSQL and NATS")
     parser.set_defaults(run=run)
 
 
@@ -166,12 +167,22 @@ def _flat(verdict: Json) -> str:
     return "  ".join(f"{key}={value}" for key, value in verdict.items() if value not in (None, "", []))
 
 
-async def demonstrate(home: Path, folder: Path) -> int:
+async def demonstrate_cluster(home: Path, folder: Path) -> int:
+    """The same with PostgreSQL, NATS and two more processes that work."""
+    async with demo_servers.postgresql(folder) as database, demo_servers.nats(folder) as nats:
+        plan = Plan(home=home, workers=1, database=database, extra=f'[cluster]\nnats = "{nats}"\n')
+        return await demonstrate(plan, folder / "site", processes=3)
+
+
+async def demonstrate(plan: Plan, folder: Path, processes: int = 1) -> int:
     """The demonstration in a folder; its exit code."""
-    started = time.monotonic()
-    async with Site(folder, Plan(home=home)) as site:
+    started, home = time.monotonic(), plan.home
+    async with Site(folder, plan) as site:
         print(f"throw-away authority, stand-ins for {', '.join(site.servers)}, gateway: starting in {folder}")
         await site.start()
+        for number in range(1, processes):
+            worker = await site.start_worker()
+            print(f"process {number + 1} of {processes} works on the same ledger: pid {worker.pid}")
         demo = Demo(site, home)
         await demo.run()
         demo.expect("the gateway stops in order", await site.stop() == 0)
@@ -187,7 +198,10 @@ def run(arguments: Namespace) -> int:
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="gateway-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        return asyncio.run(demonstrate(arguments.home.resolve(), folder))
+        home = arguments.home.resolve()
+        if arguments.cluster:
+            return asyncio.run(demonstrate_cluster(home, folder))
+        return asyncio.run(demonstrate(Plan(home=home), folder))
     finally:
         if arguments.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
