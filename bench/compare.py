@@ -56,7 +56,12 @@ WRONG: Final[tuple[Any, ...]] = (
 )
 
 
-ELSEWHERE: Final = ("does not resolve", "(http://hl7.org/fhir/ValueSet/mimetypes", "(http://hl7.org/fhir/ValueSet/currencies")
+ELSEWHERE: Final = (
+    "does not resolve",
+    "could not be determined for the code",
+    "(http://hl7.org/fhir/ValueSet/mimetypes",
+    "(http://hl7.org/fhir/ValueSet/currencies",
+)
 """What it says only because no terminology server is there."""
 
 

@@ -229,10 +229,15 @@ def inner_resource(contained: bool) -> Walk:
 # --- primitives ---------------------------------------------------------------
 
 
-def _is_own_canonical(source: Rules, element: Element) -> bool:
-    """Whether the element is the canonical URL of its resource; a Device's url is where it answers."""
+_ABSOLUTE: Final = frozenset({"ValueSet.compose.include.system", "ConceptMap.group.source", "ConceptMap.group.target"})
+"""Elements of type uri whose definitions say "an absolute URI"."""
+
+
+def _is_absolute(source: Rules, element: Element) -> bool:
+    """Also the canonical URL of a resource itself; a Device's url is where it answers."""
     kind, _, name = element.path.partition(".")
-    return name == "url" and kind != "Device" and source.model.is_resource(kind)
+    own = name == "url" and kind != "Device" and source.model.is_resource(kind)
+    return own or element.path in _ABSOLUTE
 
 
 def primitive_walk(source: Rules, element: Element, ref: TypeRef) -> tuple[Fault, Walk]:
@@ -246,7 +251,7 @@ def primitive_walk(source: Rules, element: Element, ref: TypeRef) -> tuple[Fault
         extra = [datatypes.canonical, *extra]
     elif element.name == "id" and code != "id":
         extra = [datatypes.element_id, *extra]
-    elif code == "uri" and _is_own_canonical(source, element):
+    elif code == "uri" and _is_absolute(source, element):
         extra = [datatypes.own_canonical, *extra]
 
     def quick(value: Any) -> str | None:
