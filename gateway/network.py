@@ -107,6 +107,7 @@ def tls_context(peer: Peer) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=peer.ca)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION  # whom we talk to does not change under way
         if peer.certificate:
             context.load_cert_chain(peer.certificate, peer.key)
     except OSError as error:  # includes ssl.SSLError

@@ -26,6 +26,7 @@ CertifiableKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519P
 PublicKey = CertifiableKey | Sm2Public
 
 MINIMUM_RSA: Final = 2048
+MINIMUM_EXPONENT: Final = 65537  # FIPS 186-5, appendix A.1.1: greater than 2^16 (and odd)
 
 HASH: Final[dict[str, hashes.HashAlgorithm]] = {
     "RS256": hashes.SHA256(),
@@ -49,7 +50,8 @@ def rsa_padding(algorithm: Algorithm) -> padding.PKCS1v15 | padding.PSS:
 def allowed(key: PublicKey) -> tuple[Algorithm, ...]:
     """The algorithms that a key can be used with, our default first; empty for a key that policy refuses."""
     if isinstance(key, rsa.RSAPublicKey):
-        return ("RS256", "RS384", "RS512", "PS256") if key.key_size >= MINIMUM_RSA else ()
+        strong = key.key_size >= MINIMUM_RSA and key.public_numbers().e >= MINIMUM_EXPONENT
+        return ("RS256", "RS384", "RS512", "PS256") if strong else ()
     if isinstance(key, ec.EllipticCurvePublicKey):
         found = _CURVES.get(key.curve.name)
         return (found[0],) if found else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -133,6 +133,8 @@ def _check_once(claims: Json, now: datetime, rules: Rules, seen: Memory | None) 
     id, issuer = claims["jti"], str(claims.get("iss", ""))
     if not isinstance(id, str) or len(id) > 256:
         raise Refused("GW-SIGN-050", claim="jti")
-    until = now + timedelta(seconds=rules.lifetime + rules.age + 2 * rules.future)
+    # by the token's own end and not by our clock, so that two processes write the same entry and one of them loses
+    ends = claims.get("exp", claims.get("iat", int(now.timestamp())) + rules.lifetime) + rules.future
+    until = datetime.fromtimestamp(ends, UTC)
     if seen is None or not seen.first(issuer, id, until, now):
         raise Refused("GW-SIGN-057")
