@@ -140,7 +140,7 @@ async def measure(folder: Path, stays: int, url: str, postgres: int, processes: 
         each = [1000 * (b - a) / len(waits) for a, b in zip(before, after, strict=True)]
         name = f"PostgreSQL, {processes} processes" if url else "SQLite, 1 process"
         print(f"{name:26}{base:9.0f}{accepted:10.0f}{accepted / base:8.2f}{whole:9.0f}{whole / base:8.2f}", end="")
-        print(f"{each[0]:10.1f}{each[1]:9.1f}{each[2]:7.1f}{percentiles(waits)}{percentiles(calm)}", flush=True)
+        print(f"{each[0]:10.1f}{each[1]:9.1f}{each[2]:7.1f}{percentiles(waits)} {percentiles(calm)}", flush=True)
 
 
 def main() -> None:
@@ -151,11 +151,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
     print(f"{given.stays * 2} messages; floor in synced inserts/s, rates in messages/s, CPU and latencies in ms")
-    print(
-        f"{'':26}{'floor':>9}{'accepted':>10}{'ratio':>8}{'whole':>9}{'ratio':>8}{'CPU each':>10}{'parents':>9}{'PG':>7}",
-        end="",
-    )
-    print(f"{'ack p50':>8}{'p99':>9}{'20/s p50':>8}{'p99':>9}")
+    head = f"{'':26}{'floor':>9}{'accepted':>10}{'ratio':>8}{'whole':>9}{'ratio':>8}{'CPU each':>10}{'parents':>9}"
+    print(f"{head}{'PG':>7}{'ack p50':>8}{'p99':>9}{'20/s p50':>9}{'p99':>9}")
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as name:
         folder = Path(name)
         with database(given.postgresql, folder) as (url, pid):

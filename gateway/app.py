@@ -17,7 +17,7 @@ from typing import Final, Self
 import structlog
 from fastapi import APIRouter
 
-from gateway import consulting, store, workers
+from gateway import consulting, pulling, store, workers
 from gateway.bell import Bell
 from gateway.clock import Clock
 from gateway.deliver import wires
@@ -71,7 +71,8 @@ class Gateway:
     def __init__(self, settings: Settings, clock: Clock, pool: Pool, receive: bool = True) -> None:
         self.settings, self.clock, self.pool = settings, clock, pool
         self.bell, self.metrics = Bell(), Metrics(clock)
-        self.ledger = store.open(settings.database, Path(settings.data), clock)
+        self.searchable = pulling.definitions(settings)
+        self.ledger = store.open(settings.database, Path(settings.data), clock, self.searchable)
         self._receive = receive
         self._stack = AsyncExitStack()
         self._servers: list[HttpServer | MllpServer] = []
@@ -229,6 +230,7 @@ class Gateway:
                 still=still,
                 more=self._more,
             )
+            pulling.mount(app, settings, self.ledger, self.searchable, self.clock)
             self._servers.append(HttpServer(app, settings.http, asked))
         for each in settings.mllp:
             self._servers.append(MllpServer(each, settings.sender, door, self.clock, asked, still))
@@ -277,6 +279,7 @@ class Gateway:
         self.bell.ring_for(step)
         self.metrics.count(step)
         if hasattr(self, "dispatcher"):
+            self.gate.committed(step)
             self.dispatcher.committed(step)
 
     async def settled(self, submission: str, seconds: float) -> SubmissionStatus | None:

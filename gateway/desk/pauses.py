@@ -15,12 +15,13 @@ import msgspec
 from gateway.clock import Clock
 from gateway.errors import StaleState
 from gateway.flow import Room, Thing
-from gateway.message import AuditRecord, Exchange, Move, Step
+from gateway.message import AuditRecord, Conformity, Exchange, Move, Pause, Step
 from gateway.ports import Gate, Store
 
 PAUSED: Final = "GW-DESK-010"
 REMEMBER: Final = 1.0
-"""Seconds for which the ledger's word is believed without asking; another process may have changed it."""
+"""Seconds for which an answer is believed without asking again: of the ledger, which another process may have changed,
+and of the gate behind, whose certificate check costs more than a delivery and would be made for each one."""
 
 BATCH: Final = 500
 
@@ -32,17 +33,30 @@ class PausableGate:
         self._inner, self._store, self._clock = inner, store, clock
         self._paused: frozenset[str] = frozenset()
         self._until = 0.0
+        self._behind: dict[str, tuple[float, str | None]] = {}
 
     async def closed(self, destination: str, now: datetime) -> str | None:
         """None when open, else the permanent code of the first reason."""
         if self._clock.monotonic() >= self._until:
             self._paused = await self._store.paused()
             self._until = self._clock.monotonic() + REMEMBER
-        return PAUSED if destination in self._paused else await self._inner.closed(destination, now)
+        if destination in self._paused:
+            return PAUSED
+        until, code = self._behind.get(destination, (0.0, None))
+        if self._clock.monotonic() >= until:
+            code = await self._inner.closed(destination, now)
+            self._behind[destination] = (self._clock.monotonic() + REMEMBER, code)
+        return code
 
     def forget(self) -> None:
-        """Ask the ledger at the next question."""
+        """Ask anew at the next question: an operator has acted."""
         self._until = 0.0
+        self._behind.clear()
+
+    def committed(self, step: Step) -> None:
+        """A pause or an exchange certificate that was entered counts at once."""
+        if any(isinstance(write, Pause | Conformity) for write in step.writes):
+            self.forget()
 
 
 def released(exchanges: Iterable[Exchange], at: datetime) -> Step:
