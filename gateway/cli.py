@@ -27,6 +27,7 @@ _COMMANDS: Final = (
     "replay",
     "registry",
     "certs",
+    "pull-check",
     "simulate",
 )
 """In the order of the help page. A module is only imported when its command, or the help page, is asked for."""
@@ -40,7 +41,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = [name for name in _COMMANDS if argv[:1] == [name]] or _COMMANDS
     for name in wanted:
-        import_module(f"gateway.commands.{name}").add(subparsers)
+        import_module(f"gateway.commands.{name.replace('-', '_')}").add(subparsers)
     return parser
 
 

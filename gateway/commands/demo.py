@@ -72,6 +72,7 @@ class Demo:
         self.expect("nothing is on its way any more", await self.site.quiet(_QUIET))
         for each, told in good:
             await self.trace(each, told)
+        await self.pull()
         await self.judge()
 
     # --- pushing ----------------------------------------
@@ -116,6 +117,23 @@ class Demo:
                 show.lines("  " + each for each in _brief_loss(result))
             else:
                 show.trace_line(line)
+
+    # --- pulling ----------------------------------------
+
+    async def pull(self) -> None:
+        """A repository that asks for itself: it sees its programme, with the signed bytes, and nothing else."""
+        _title("A repository pulls")
+        found = {}
+        for path in ("/fhir/metadata", "/fhir/Encounter?_include=Encounter:patient", "/fhir/Appointment"):
+            answer = await self.site.get("evaluator-1", path)
+            found[path] = json.read(answer.content)
+            print(
+                f"  GET {path}  ← {answer.status_code} {found[path]['resourceType']} total={found[path].get('total', '-')}"
+            )
+        stays = found["/fhir/Encounter?_include=Encounter:patient"]
+        kinds = [entry["resource"]["resourceType"] for entry in stays.get("entry", [])]
+        self.expect("the repository finds both stays and their patient", kinds.count("Encounter") == 2)
+        self.expect("it sees nothing of another programme", not found["/fhir/Appointment"].get("entry"))
 
     # --- judging ----------------------------------------
 

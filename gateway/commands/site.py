@@ -103,6 +103,16 @@ programmes = ["toscana"]
 language = "it"
 certificates = ["{cup}"]
 
+[[sender]]
+id = "evaluator-1"
+title = "Test repository that pulls"
+role = "repository"
+programmes = ["sepas"]
+certificates = ["{evaluator}"]
+
+[[pull.repository]]
+sender = "evaluator-1"
+
 [key.evidence]
 purpose = "evidence"
 certificate = "{evidence}"
@@ -200,7 +210,7 @@ class Site:
     async def __aenter__(self) -> Self:
         self.ca = dev_ca.make(
             self.folder / "ca",
-            senders=("hospital-1", "cup-1"),
+            senders=("hospital-1", "cup-1", "evaluator-1"),
             destinations=("sepas", "medcare", "cart"),
             facility=FACILITY,
             system_id=SYSTEM,
@@ -246,6 +256,7 @@ class Site:
             server_key=ca.server.key,
             hospital=_fingerprint(ca.clients["hospital-1"].certificate),
             cup=_fingerprint(ca.clients["cup-1"].certificate),
+            evaluator=_fingerprint(ca.clients["evaluator-1"].certificate),
             evidence=ca.evidence.certificate,
             evidence_key=ca.evidence.key,
             signer=ca.signer.certificate,

@@ -1,0 +1,63 @@
+"""The running gateway, asked by a repository: what was delivered can be read, searched and proven."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from gateway.clock import SystemClock
+from gateway.commands.demo_inputs import GOOD, registry
+from gateway.commands.site import Plan, Site
+from gateway.formats import json
+from gateway.message import Evidence
+from gateway.sign import evidence
+from gateway.sign.revocation import Folder
+from gateway.sign.trust import Trust, anchors_from
+
+ROOT = Path(__file__).parents[3]
+
+
+async def test_a_repository_reads_what_is_its_own_and_proves_the_signature_itself(tmp_path: Path) -> None:
+    """Over mutual TLS: search, the Provenance of a document, its exact bytes, and a verification of one's own."""
+    async with Site(tmp_path, Plan(home=ROOT, workers=1)) as site:
+        await site.start()
+        await site.prepare(registry(ROOT))
+        for given in GOOD(ROOT)[:2]:
+            await site.mllp([given.body])
+        assert await site.quiet(30)
+        found = json.read((await site.get("evaluator-1", "/fhir/Encounter")).content)
+        assert found["total"] == 1
+        provenance = json.read((await site.get("evaluator-1", "/fhir/Provenance")).content)["entry"][0]["resource"]
+        binary = provenance["target"][0]["reference"]
+        answer = await site.get("evaluator-1", f"/fhir/{binary}")
+        assert answer.status_code == 200
+        sent = [
+            line for line in _arrived(site) if hashlib.sha256(line).digest() == hashlib.sha256(answer.content).digest()
+        ]
+        assert sent, "the bytes that a repository pulls are those that were delivered"
+        stranger = await site.get("hospital-1", "/fhir/Encounter")
+        assert stranger.status_code in {401, 403}
+        await site.stop()
+        _verify(site, answer.content, provenance)
+
+
+def _arrived(site: Site) -> list[bytes]:
+    import base64
+
+    from gateway.simulate import arrivals
+
+    return [base64.b64decode(line["body"]) for line in arrivals.read(site.logs["medcare"]) if "body" in line]
+
+
+def _verify(site: Site, body: bytes, provenance: dict) -> None:
+    import base64
+
+    signature = provenance["signature"][0]
+    proof = Evidence(
+        jws=base64.b64decode(signature["data"]).decode(),
+        algorithm="ES256",
+        certificate_digest="",
+        signed_at=SystemClock().now(),
+    )
+    trust = Trust("document", anchors_from(site.ca.ca), Folder(site.ca.revocation))
+    evidence.verify(body, proof, trust, SystemClock().now())
