@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+import base64
 from pathlib import Path
 
 from gateway.clock import SystemClock
 from gateway.commands.demo_inputs import GOOD, registry
 from gateway.commands.site import Plan, Site
 from gateway.formats import json
-from gateway.message import Evidence
-from gateway.sign import evidence
-from gateway.sign.revocation import Folder
-from gateway.sign.trust import Trust, anchors_from
+from gateway.simulate import arrivals, certificates
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,22 +39,10 @@ async def test_a_repository_reads_what_is_its_own_and_proves_the_signature_itsel
 
 
 def _arrived(site: Site) -> list[bytes]:
-    import base64
-
-    from gateway.simulate import arrivals
-
     return [base64.b64decode(line["body"]) for line in arrivals.read(site.logs["medcare"]) if "body" in line]
 
 
 def _verify(site: Site, body: bytes, provenance: dict) -> None:
-    import base64
-
-    signature = provenance["signature"][0]
-    proof = Evidence(
-        jws=base64.b64decode(signature["data"]).decode(),
-        algorithm="ES256",
-        certificate_digest="",
-        signed_at=SystemClock().now(),
-    )
-    trust = Trust("document", anchors_from(site.ca.ca), Folder(site.ca.revocation))
-    evidence.verify(body, proof, trust, SystemClock().now())
+    """As a receiver would: with its own code, from the Provenance and the bytes alone."""
+    token = base64.b64decode(provenance["signature"][0]["data"]).decode()
+    certificates.verify_detached(token, body, certificates.load_ca(site.ca.ca), SystemClock().now())
