@@ -271,7 +271,7 @@ class Answer(Value, frozen=True, kw_only=True):
     position: int = 0
 
 
-# --- trust ----------------------------------------
+# --- trust, and an operator's hand ----------------------------------------
 
 
 class Conformity(Value, frozen=True, kw_only=True):
@@ -284,9 +284,6 @@ class Conformity(Value, frozen=True, kw_only=True):
     valid_from: datetime
     valid_to: datetime
     issuer: str = ""
-
-
-# --- operation ----------------------------------------
 
 
 class Pause(Value, frozen=True, kw_only=True):

@@ -42,6 +42,16 @@ def _account() -> str | None:
     return "postgres" if "postgres" in {each.pw_name for each in pwd.getpwall()} else "nobody"
 
 
+def _home(folder: Path, account: str | None) -> Path:
+    """A folder of the account's own, to which it can pass."""
+    home = folder / "postgresql"
+    home.mkdir(parents=True)
+    if account:
+        folder.chmod(0o711)
+        shutil.chown(home, account)
+    return home
+
+
 async def _answers(port: int, name: str) -> None:
     try:
         async with asyncio.timeout(START_SECONDS):
@@ -70,11 +80,7 @@ async def _running(log: Path, number: signal.Signals, *command: str, user: str |
 async def postgresql(folder: Path) -> AsyncIterator[str]:
     """The address of a fresh server."""
     initdb, account, port = _program("initdb", "usr/lib/postgresql/*/bin/initdb"), _account(), _free_port()
-    home = folder / "postgresql"
-    home.mkdir(parents=True)
-    if account:
-        folder.chmod(0o711)  # its account must be able to pass
-        shutil.chown(home, account)
+    home = _home(folder, account)
     made = await asyncio.create_subprocess_exec(
         str(initdb), "-D", str(home / "data"), "-U", "gateway", "-A", "trust", "-E", "UTF8", "--locale=C",
         stdout=asyncio.subprocess.DEVNULL, user=account, cwd="/",
