@@ -78,7 +78,6 @@ class Submission(Value, frozen=True, kw_only=True):
     charset: str | None = None
     control_id: str | None = None  # MSH-10 or Idempotency-Key
     language: Language = "en"
-    # where later answers go: name of the sender's callback in settings
     message_type: str | None = None  # "ADT^A03^ADT_A03" when known at the door
 
 
