@@ -21,7 +21,7 @@ def add(subparsers: Any) -> None:
 def _line(line: Json) -> None:
     each = line["parked"]
     where = each.get("destination") or each["programme"]
-    age = show.age(each["age_seconds"]) if "age_seconds" in each else f"tries {each['tries']}"
+    age = show.age(each["age_seconds"]) if "age_seconds" in each else f"tries {each.get('tries', 0)}"
     print(f"{each['thing']:<11} {each['id']}  {where:<14} {age:<12} {each.get('reason') or '-'}")
 
 
