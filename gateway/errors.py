@@ -28,7 +28,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.message import LANGUAGES, Finding, Language, Place, Severity
+from gateway.message import LANGUAGES, Finding, Language, Place, Severity, prepare
 
 Fault = Literal["sender", "operator", "peer", "gateway", "nobody"]
 Retry = Literal["no", "after_mending", "later"]
@@ -48,6 +48,9 @@ class Code(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     issue: str = "invalid"  # FHIR issue-type
     hl7: str = "207"  # HL7 table 0357 error code for ERR-3
     http: int = 422
+
+
+prepare(Code)
 
 
 class GatewayError(Exception):
