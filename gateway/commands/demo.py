@@ -128,7 +128,8 @@ class Demo:
             answer = await self.site.get("evaluator-1", path)
             found[path] = json.read(answer.content)
             print(
-                f"  GET {path}  ← {answer.status_code} {found[path]['resourceType']} total={found[path].get('total', '-')}"
+                f"  GET {path}  ← {answer.status_code}",
+                f"{found[path]['resourceType']} total={found[path].get('total', '-')}",
             )
         stays = found["/fhir/Encounter?_include=Encounter:patient"]
         kinds = [entry["resource"]["resourceType"] for entry in stays.get("entry", [])]
