@@ -28,7 +28,8 @@ from typing import Literal
 
 import msgspec
 
-from gateway.message import LANGUAGES, Finding, Language, Place, Severity, prepare
+from gateway.message import LANGUAGES, Finding, Language, Place, Severity
+from gateway.value import prepare
 
 Fault = Literal["sender", "operator", "peer", "gateway", "nobody"]
 Retry = Literal["no", "after_mending", "later"]

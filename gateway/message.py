@@ -8,22 +8,18 @@ Times are aware datetimes in UTC. Digests are lower-case hexadecimal SHA-256.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
 from gateway.flow import Room, Thing
+from gateway.value import Value, prepare
 
 Json = dict[str, Any]
 Severity = Literal["error", "warning", "information"]
 Language = Literal["en", "fa", "it", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "fa", "it", "zh")
-
-
-class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of everything below."""
 
 
 # --- what is wrong, and where ----------------------------------------
@@ -496,20 +492,6 @@ class KeptAudit(Value, frozen=True, kw_only=True):
     def id(self) -> str:
         """Its permanent name."""
         return f"{self.writer}-{self.number}"
-
-
-# --- read by many threads ----------------------------------------
-
-
-def prepare(*kinds: type[msgspec.Struct]) -> None:
-    """Let msgspec build what it knows of these types now, while there is one thread.
-
-    It does so at the first conversion, without a lock: when two reading threads are the first at the same moment the
-    process ends by a segmentation fault (msgspec 0.22), as it did after a restart with much to read.
-    """
-    for kind in kinds:
-        with suppress(msgspec.ValidationError):
-            msgspec.convert({}, kind)
 
 
 prepare(ItemResult, AuditRecord, RegistryEntry, Conformity)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from gateway.message import Document, KeptResource, StoredResource, Value
+from gateway.message import Document, KeptResource, StoredResource
+from gateway.value import Value
 
 Kind = Literal["token", "string", "reference", "date", "number"]
 Prefix = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]

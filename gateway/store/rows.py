@@ -26,10 +26,10 @@ from gateway.message import (
     RegistryEntry,
     StoredResource,
     Submission,
-    Value,
 )
 from gateway.store import schema
 from gateway.store.payload import Payloads, sha256
+from gateway.value import Value
 
 V = TypeVar("V", bound=Value)
 Columns = dict[str, Any]

@@ -50,6 +50,7 @@ ROOMS = {
 }
 SHARED = {
     "message",
+    "value",
     "ports",
     "errors",
     "clock",
