@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from store_servers import NOW, Server, Where
 from ledger_steps import AT, accepted, event, exchange, item, itemised, move, moved, routed
 from sqlalchemy import Connection
+from store_servers import NOW, Server, Where
 
 from gateway import store
 from gateway.errors import Broken, Misconfigured, StorageFailed
