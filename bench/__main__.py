@@ -10,6 +10,7 @@ import sys
 import time
 
 SHORT: dict[str, list[str]] = {
+    "bench.whole": ["--stays", "60"],
     "bench.store": [],
     "bench.receive": ["--seconds", "2"],
     "bench.formats": [],
