@@ -124,7 +124,7 @@ class Watch:
             try:
                 results = [each async for each in self._fetch(source)]
             except (GatewayError, OSError) as fault:  # a full disk, anchors being exchanged: the next round asks again
-                log.error("revocation_not_fetched", name=source.name, error=type(fault).__name__)
+                log.error("revocation_not_fetched", certificate=source.name, error=type(fault).__name__)
                 continue
             for name, result in results:
                 done[name] = result
@@ -141,7 +141,7 @@ class Watch:
             days[name] = min(left, days.get(name, left))
             passed = life.announced(each, self._looked, now)
             if passed is not None:
-                log.warning("certificate_ends", name=name, days=int(left), code="GW-SIGN-132")
+                log.warning("certificate_ends", certificate=name, days=int(left), code="GW-SIGN-132")
         self.days.clear()
         self.days.update(days)
         self._looked = now

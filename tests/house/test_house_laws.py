@@ -298,3 +298,18 @@ def test_lint_and_types_are_clean() -> None:
     for command in (["ruff", "check", "."], ["ruff", "format", "--check", "gateway"], ["mypy"]):
         done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_every_key_that_is_logged_is_on_the_closed_list() -> None:
+    """The list hides what is not on it: a key that is forgotten there makes a warning say nothing."""
+    from gateway.desk.log import KEYS
+
+    levels = {"debug", "info", "warning", "error", "critical"}
+    missing = set()
+    for path in SOURCES:
+        for node in ast.walk(tree(path)):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in levels):
+                continue
+            if ast.unparse(node.func.value) in {"log", "_log"}:
+                missing |= {f"{path.name}: {k.arg}" for k in node.keywords if k.arg and k.arg not in KEYS}
+    assert not missing
