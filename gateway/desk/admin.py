@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ Handler = Callable[[Mapping[str, Any]], AsyncIterator[Json]]
 """A command: its arguments in, answer lines out."""
 
 CUT_OFF: Final = "GW-DESK-004"
+_LONGEST: Final = 100
 LIMIT: Final = 64 * 1024 * 1024
 _log = structlog.get_logger()
 
@@ -30,6 +32,19 @@ _log = structlog.get_logger()
 def socket_path(data: Path) -> Path:
     """Where the owner of this data folder listens."""
     return data / "admin.sock"
+
+
+@contextmanager
+def _within_reach(path: Path) -> Iterator[str]:
+    """A name of the socket that fits into a socket address (108 bytes on Linux), however deep the folder lies."""
+    if len(os.fsencode(path)) < _LONGEST:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 class Admin:
@@ -44,7 +59,8 @@ class Admin:
         self._path.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=LIMIT)
+            with _within_reach(self._path) as name:
+                self._server = await asyncio.start_unix_server(self._serve, name, limit=LIMIT)
         finally:
             os.umask(before)
 
@@ -85,7 +101,8 @@ async def ask(data: Path, command: str, arguments: Mapping[str, Any]) -> AsyncIt
 
     Raises GW-DESK-004 where the owner ends before its last line: what was asked may or may not have been done.
     """
-    reader, writer = await asyncio.open_unix_connection(str(socket_path(data)), limit=LIMIT)
+    with _within_reach(socket_path(data)) as name:
+        reader, writer = await asyncio.open_unix_connection(name, limit=LIMIT)
     try:
         writer.write(json.write({"command": command, "arguments": dict(arguments)}) + b"\n")
         await writer.drain()

@@ -124,12 +124,12 @@ class Watch:
             try:
                 results = [each async for each in self._fetch(source)]
             except (GatewayError, OSError) as fault:  # a full disk, anchors being exchanged: the next round asks again
-                log.error("revocation_not_fetched", certificate=source.name, error=type(fault).__name__)
+                log.error("revocation_not_fetched", peer=source.name, error=type(fault).__name__)
                 continue
             for name, result in results:
                 done[name] = result
                 level = log.info if result in ("fresh", "unchanged") else log.warning
-                level("revocation_fetched", name=name, result=result)
+                level("revocation_fetched", peer=name, reason=result)
         return done
 
     def announce(self) -> None:

@@ -82,7 +82,8 @@ async def test_nonsense_on_the_socket_is_answered_with_a_code(served: Path, sent
 
 async def test_an_error_of_a_command_comes_with_its_code(served: Path) -> None:
     """What the owner of the ledger refused is told, not hidden."""
-    assert next(line async for line in admin.ask(served, "refuse", {}))["error"]["code"] == "GW-CORE-006"
+    (answer,) = [line async for line in admin.ask(served, "refuse", {})]
+    assert answer["error"]["code"] == "GW-CORE-006"
 
 
 async def test_a_socket_left_by_a_crash_is_replaced(tmp_path: Path) -> None:
@@ -90,6 +91,19 @@ async def test_a_socket_left_by_a_crash_is_replaced(tmp_path: Path) -> None:
     admin.socket_path(tmp_path).write_text("left over")
     made = admin.Admin(tmp_path, {"echo": _echo})
     await made.start()
-    assert next(line async for line in admin.ask(tmp_path, "echo", {"word": "y"})) == {"said": "y"}
+    first, _done = [line async for line in admin.ask(tmp_path, "echo", {"word": "y"})]
+    assert first == {"said": "y"}
     await made.stop()
     assert not admin.socket_path(tmp_path).exists()
+
+
+async def test_a_data_folder_may_lie_as_deep_as_it_likes(tmp_path: Path) -> None:
+    """A socket address holds about a hundred bytes; a path of an operator's choice may be longer."""
+    deep = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 8)
+    deep.mkdir(parents=True)
+    made = admin.Admin(deep, {"echo": _echo})
+    await made.start()
+    answers = [line async for line in admin.ask(deep, "echo", {"word": "z"})]
+    await made.stop()
+    assert answers[0] == {"said": "z"}
+    assert not admin.socket_path(deep).exists()

@@ -179,10 +179,12 @@ def test_the_typed_layer_accepts_what_we_accept(name: str) -> None:
 def test_loading_and_the_first_bundle_are_quick_and_small() -> None:
     """A worker starts within a second and in less than 200 MiB."""
     script = (
-        "import resource, time; start = time.perf_counter()\n"
+        "import time\n"
         "from gateway.validate import validate\n"
         "validate({'resourceType': 'Bundle', 'type': 'collection', 'entry': [{'fullUrl': 'urn:x:y', 'resource': {'resourceType': 'Patient'}}]})\n"
-        "print(time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        # not getrusage: its peak begins with what the process was forked from
+        "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
+        "print(time.process_time(), int(peak.split()[1]) / 1024)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=HOME, capture_output=True, text=True, check=True)
     seconds, mebibytes = map(float, done.stdout.split())
