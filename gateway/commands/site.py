@@ -375,11 +375,13 @@ class Site:
 
     async def quiet(self, seconds: float, but: Container[str] = ()) -> bool:
         """Wait until nothing is on its way any more: no submission, item or exchange in a waiting state `but` these."""
-        until = asyncio.get_running_loop().time() + seconds
+        until, still = asyncio.get_running_loop().time() + seconds, 0
         while asyncio.get_running_loop().time() < until:
             states = await self.ask("status")
             here = [s for s in states if s["thing"] in _ON_ITS_WAY and s["state"] not in but]
-            if not any(s["waiting"] and s["count"] for s in here):
+            # The counts are not of one moment: what passes from one thing to the next may be in neither, once.
+            still = 0 if any(s["waiting"] and s["count"] for s in here) else still + 1
+            if still == 3:
                 return True
             await asyncio.sleep(0.1)
         return False

@@ -147,7 +147,10 @@ class Chain:
         self.number = number
 
     async def settle(self, but: Sequence[str] = (), person: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Start for the last time, let everything end, stop in order, compare."""
+        """Start for the last time, let everything end, stop in order, compare.
+
+        A person may drop what a repository had in fact taken: that is an act on record, not a broken promise.
+        """
         await self.site.start()
         async with asyncio.timeout(60):
             await asyncio.gather(*self._tasks)
@@ -162,7 +165,8 @@ class Chain:
         assert await self.site.stop() == 0
         assert not self.pushed.negative
         assert self.pushed.acknowledged
-        assert await violations(self.site, self.pushed) == [], self.died
+        found = await violations(self.site, self.pushed)
+        assert [each for each in found if person is None or not each.endswith(" is rejected")] == [], self.died
 
 
 OCCURRENCES = [1, 2, *[pytest.param(number, marks=pytest.mark.torture) for number in range(3, 26)]]
