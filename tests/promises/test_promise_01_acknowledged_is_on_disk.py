@@ -124,6 +124,8 @@ async def test_when_the_disk_does_not_take_it_nothing_positive_is_said(tmp_path:
                 body = stay_messages(3, stay)[0].replace(b"ZSP|", b"NTE|1||" + b"x" * 60_000 + b"\rZSP|")
                 said += await site.mllp([body])
             except OSError:
+                continue  # a connection that broke off has acknowledged nothing; a sender tries again
+            if b"MSA|CA" not in said[-1]:
                 break
         positive = sum(1 for answer in said if b"MSA|CA" in answer)
         assert 0 < positive < 60

@@ -44,7 +44,7 @@ async def test_each_warning_is_logged_once_as_its_day_passes(made: Manifest, now
     for _ in range(32 * 24):
         with structlog.testing.capture_logs() as logs:
             await watch.look()
-        said += [(each["name"], each["days"]) for each in logs if each["event"] == "certificate_ends"]
+        said += [(each["certificate"], each["days"]) for each in logs if each["event"] == "certificate_ends"]
         clock.advance(timedelta(hours=1))
     assert said == [("key.evidence", days) for days in (30, 14, 7, 1)]
     assert watch.days["key.evidence"] < 0 < watch.days["trust.signer"]
