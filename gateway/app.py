@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Self
 
@@ -335,4 +336,4 @@ class Gateway:
             return b""
 
 
-VERSION: Final = "0.1.0"
+VERSION: Final = version("gateway")

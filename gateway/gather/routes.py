@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import date, datetime
+from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -25,8 +26,14 @@ def _open_on(route: Route, day: date) -> bool:
     return after and before
 
 
+@cache
+def _condition(when: str) -> fhirpath.Compiled:
+    """Compiled once: routes are asked for every document, and their texts are few and from files."""
+    return fhirpath.compile(when)
+
+
 def _wanted(route: Route, bundle: Json) -> bool:
-    return not route.when or fhirpath.compile(route.when).boolean(bundle, None) is True
+    return not route.when or _condition(route.when).boolean(bundle, None) is True
 
 
 def destinations(programme: Programme, kind: str, bundle: Json, at: datetime) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from importlib.metadata import version
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -19,7 +20,7 @@ from gateway.pull.instants import text
 from gateway.pull.query import Pair, Reader
 from gateway.pull.respond import respond as answer
 
-VERSION: Final = "0.1.0"
+VERSION: Final = version("gateway")
 _MONITOR_DAYS: Final = 90
 
 
