@@ -27,14 +27,20 @@ VERSION: Final = "1"
 """Of the extraction; another one makes every store index again."""
 
 TYPES: Final = (
-    "Account", "AllergyIntolerance", "Appointment", "Basic", "CarePlan", "CareTeam", "ChargeItem", "Claim",
-    "ClaimResponse", "Composition", "Condition", "Consent", "Coverage", "Device", "DiagnosticReport",
-    "DocumentReference", "Encounter", "EpisodeOfCare", "ExplanationOfBenefit", "Flag", "Goal", "Group",
-    "HealthcareService", "ImagingStudy", "Immunization", "Invoice", "List", "Location", "Medication",
-    "MedicationAdministration", "MedicationDispense", "MedicationRequest", "MedicationStatement", "Observation",
-    "Organization", "Patient", "PaymentNotice", "Practitioner", "PractitionerRole", "Procedure", "Provenance",
-    "Questionnaire", "QuestionnaireResponse", "RelatedPerson", "RiskAssessment", "Schedule", "ServiceRequest", "Slot",
-    "Specimen", "Task",
+    "Account", "ActivityDefinition", "AdverseEvent", "AllergyIntolerance", "Appointment", "AppointmentResponse",
+    "Basic", "BodyStructure", "CarePlan", "CareTeam", "ChargeItem", "ChargeItemDefinition", "Claim", "ClaimResponse",
+    "ClinicalImpression", "Communication", "CommunicationRequest", "Composition", "Condition", "Consent", "Contract",
+    "Coverage", "CoverageEligibilityRequest", "CoverageEligibilityResponse", "DetectedIssue", "Device",
+    "DeviceRequest", "DeviceUseStatement", "DiagnosticReport", "DocumentManifest", "DocumentReference", "Encounter",
+    "Endpoint", "EnrollmentRequest", "EnrollmentResponse", "EpisodeOfCare", "ExplanationOfBenefit",
+    "FamilyMemberHistory", "Flag", "Goal", "Group", "GuidanceResponse", "HealthcareService", "ImagingStudy",
+    "Immunization", "ImmunizationEvaluation", "ImmunizationRecommendation", "InsurancePlan", "Invoice", "List",
+    "Location", "Measure", "MeasureReport", "Media", "Medication", "MedicationAdministration", "MedicationDispense",
+    "MedicationRequest", "MedicationStatement", "NutritionOrder", "Observation", "Organization",
+    "OrganizationAffiliation", "Patient", "PaymentNotice", "PaymentReconciliation", "Person", "PlanDefinition",
+    "Practitioner", "PractitionerRole", "Procedure", "Provenance", "Questionnaire", "QuestionnaireResponse",
+    "RelatedPerson", "RequestGroup", "RiskAssessment", "Schedule", "ServiceRequest", "Slot", "Specimen",
+    "SupplyDelivery", "SupplyRequest", "Task", "VisionPrescription",
 )  # fmt: skip
 """The resources that are offered. Others are kept and delivered, but nobody can ask for them."""
 
