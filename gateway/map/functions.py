@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from gateway.formats.source import Datum
 from gateway.formats.text import digits as ascii_digits
 from gateway.map.expression import Argument
 from gateway.map.ids import keyed
@@ -37,6 +38,7 @@ class Workshop(Protocol):
 
     def code_table(self, name: str) -> CodeTable: ...
     def fact_table(self, name: str) -> FactTable: ...
+    def value_at(self, path: str, run: Run) -> Sequence[Datum]: ...
     def text(self, argument: Argument) -> Text:
         """The argument as something that gives text at run time; empty where a variable has no value."""
         ...
@@ -141,6 +143,18 @@ def _match(_: Workshop, arguments: Sequence[Argument]) -> Step:
         taken = found.group(1) if pattern.groups else found.group(0)
         got.lossy = got.lossy or taken != text
         return taken
+
+    return step
+
+
+@function("value-at")
+def _value_at(workshop: Workshop, _: Sequence[Argument]) -> Step:
+    """The value under the path that the text is: for places that a sender declares among its options."""
+
+    def step(run: Run, got: Got) -> Any:
+        data = workshop.value_at(said(got), run)
+        got.data = tuple(data[:1])
+        return data[0].value if data else None
 
     return step
 

@@ -8,15 +8,23 @@ from typing import Any
 from gateway.errors import codes
 from gateway.formats import identifiers
 from gateway.map.expression import Argument
-from gateway.map.functions import BadUse, Step, Workshop, function, said, word
+from gateway.map.functions import BadUse, Step, Text, Workshop, function, said, word
 from gateway.map.run import Got, Problem, Run
 from gateway.map.tables import CodeTable, Row
 from gateway.message import RegistryEntry
 
 
-def _row(table: CodeTable, run: Run, got: Got) -> Row:
+def dated(workshop: Workshop, arguments: Sequence[Argument]) -> tuple[Sequence[Argument], Text]:
+    """The arguments before `on DAY`, and the day: without one, today by the recorded clock."""
+    if len(arguments) > 1 and arguments[-2] == Argument("word", "on"):
+        day = workshop.text(arguments[-1])
+        return arguments[:-2], lambda run: day(run)[:10] or run.today
+    return arguments, lambda run: run.today
+
+
+def _row(table: CodeTable, run: Run, got: Got, day: str) -> Row:
     source = said(got)
-    row = table.find(source, run.today, run.context.overlays.get(table.name))
+    row = table.find(source, day, run.context.overlays.get(table.name))
     if row is None:
         near = ", ".join(table.nearest(source))
         raise Problem("GW-MAP-003", value=source, table=table.name, near=near)
@@ -26,22 +34,23 @@ def _row(table: CodeTable, run: Run, got: Got) -> Row:
 def _translation(name: str, shape: Callable[[Row], Any]) -> None:
     def make(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
         table = workshop.code_table(word(arguments[0]))
-        lenient = len(arguments) > 1
-        if lenient and word(arguments[1]) != "warn":
-            raise BadUse("behind the table only `warn` can stand")
+        more, on = dated(workshop, arguments[1:])
+        lenient = bool(more)
+        if [word(each) for each in more] not in ([], ["warn"]):
+            raise BadUse("behind the table only `warn` and `on DAY` can stand")
 
         def step(run: Run, got: Got) -> Any:
-            if lenient and table.find(said(got), run.today, run.context.overlays.get(table.name)) is None:
+            if lenient and table.find(said(got), on(run), run.context.overlays.get(table.name)) is None:
                 place = got.data[0].place if got.data else None
                 run.problem("GW-MAP-025", place, value=said(got), table=table.name)
                 return None
-            row = _row(table, run, got)
+            row = _row(table, run, got, on(run))
             got.lossy = got.lossy or not table.tells(row)
             return shape(row)
 
         return step
 
-    function(name, least=1, most=2, shape="TABLE [warn]")(make)
+    function(name, least=1, most=4, shape="TABLE [warn] [on DAY]")(make)
 
 
 _translation("code", lambda row: row.code)
@@ -64,11 +73,12 @@ def _known(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
     return step
 
 
-@function("fact", least=2, most=6, shape="TABLE COLUMN [KEY…]")
+@function("fact", least=2, most=8, shape="TABLE COLUMN [KEY…] [on DAY]")
 def _fact(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
     table = workshop.fact_table(word(arguments[0]))
     if arguments[1].kind == "word" and arguments[1].text not in table.columns:
         raise BadUse(f"table {table.name} has no column {arguments[1].text!r}")
+    arguments, on = dated(workshop, arguments)
     if len(arguments) - 1 > len(table.keys):
         raise BadUse(f"table {table.name} has only the keys {', '.join(table.keys)}")
     column = workshop.text(arguments[1])
@@ -77,7 +87,7 @@ def _fact(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
     def step(run: Run, got: Got) -> Any:
         got.lossy, got.how = True, "looked_up"
         keys = [said(got), *(other(run) for other in others)]
-        row = table.find(keys)
+        row = table.find(keys, on(run))
         if row is None:
             raise Problem("GW-MAP-010", value=" ".join(key for key in keys if key), table=table.name)
         return row.get(column(run)) or None

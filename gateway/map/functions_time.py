@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, timedelta
+from datetime import UTC, date, timedelta
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
@@ -14,6 +14,7 @@ from gateway.map import times
 from gateway.map.expression import Argument
 from gateway.map.functions import BadUse, Step, Workshop, function, said, word
 from gateway.map.run import Got, Problem, Run
+from gateway.map.tables import FactTable
 
 _Value = TypeVar("_Value")
 _WITH_TIME: Final = frozenset({"hour", "minute", "second"})
@@ -167,15 +168,61 @@ def _clock(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
     return step
 
 
-@function("deadline", least=1, shape="LIMIT")
+@function("deadline", least=1, most=3, shape="LIMIT [inclusive|exclusive [FREE-DAYS]]")
 def _deadline(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
     limit, zone = workshop.text(arguments[0]), workshop.zone
+    ending = workshop.text(arguments[1]) if len(arguments) > 1 else None
+    is_free = _free_days(workshop.fact_table(word(arguments[2]))) if len(arguments) > 2 else times.weekend
 
     def step(run: Run, got: Got) -> Any:
         wanted = limit(run)
         if not wanted:
             return None
         got.lossy, got.how = True, "derived"
-        return good(times.deadline(said(got), wanted, zone))
+        exclusive = ending is not None and ending(run) == "exclusive"
+        return good(times.deadline(said(got), wanted, zone, exclusive, is_free))
+
+    return step
+
+
+def _free_days(table: FactTable) -> times.IsFree:
+    """A table whose one key is a day: `2026-04-06`, `12-25` for every year, or `weekday-7` for every Sunday."""
+    if len(table.keys) != 1:
+        raise BadUse(f"table {table.name} must have one key, the day")
+
+    @lru_cache(maxsize=4096)
+    def is_free(day: date) -> bool:
+        iso = day.isoformat()
+        names = (iso, iso[5:], f"weekday-{day.isoweekday()}")
+        return any(table.find([name], iso) is not None for name in names)
+
+    return is_free
+
+
+@function("less-hours", least=1, most=2, shape="HOURS [of-day]")
+def _less_hours(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
+    hours, zone = workshop.text(arguments[0]), workshop.zone
+    manner = workshop.text(arguments[1]) if len(arguments) > 1 else None
+
+    def step(run: Run, got: Got) -> Any:
+        count = hours(run)
+        if not (count.isascii() and count.isdigit() and len(count) < 5):
+            raise Problem("GW-MAP-005", value=count[:40])
+        got.lossy, got.how = True, "derived"
+        return good(times.earlier(said(got), int(count), zone, manner is not None and manner(run) == "of-day"))
+
+    return step
+
+
+@function("after-time", least=1, shape="TIME")
+def _after_time(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
+    """The value where it is later than the other time, nothing where it is not, or where there is no other."""
+    other, zone = workshop.text(arguments[0]), workshop.zone
+
+    def step(run: Run, got: Got) -> Any:
+        against = other(run)
+        if not against:
+            return None
+        return got.value if good(times.aware(said(got), zone)) > good(times.aware(against, zone)) else None
 
     return step

@@ -24,7 +24,7 @@ from gateway.formats.table_group import RowGroup
 from gateway.map.functions import said
 from gateway.map.ids import keyed
 from gateway.map.nodes import Node, Spot, Trouble
-from gateway.map.reading import Reader, Test
+from gateway.map.reading import Local, Reader, Test
 from gateway.map.run import Read, Run, derived
 from gateway.map.template import Make, Templates
 from gateway.message import CaseRef, Context, ItemResult, Json, Loss, Place
@@ -32,7 +32,7 @@ from gateway.message import CaseRef, Context, ItemResult, Json, Loss, Place
 TOP: Final = frozenset(
     {"title", "namespaces", "group", "let", "subject", "case", "parts", "ignore", "require", "resources", "fragments"}
 )
-_RESOURCE: Final = frozenset({"resourceType", "key", "when", "each", "elsewhere"})
+_RESOURCE: Final = frozenset({"resourceType", "key", "when", "each", "elsewhere", "let"})
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -115,7 +115,7 @@ class CompiledMapping(msgspec.Struct, frozen=True):
         for template in self.resources:
             parts = template.parts(run, run.root) if template.parts else (run.root,)
             for position, here in enumerate(parts, 1):
-                run.enter(here, position)
+                run.stand(here, position)
                 if template.when is None or template.when(run, here):
                     key = _key(run, here, template.key)
                     if key is not None:
@@ -125,6 +125,7 @@ class CompiledMapping(msgspec.Struct, frozen=True):
                         if not template.elsewhere:
                             planned.append(Planned(template, here, position, id))
                 run.leave()
+        run.base = run.root
         return planned
 
     def _case(self, run: Run) -> CaseRef | None:
@@ -198,7 +199,7 @@ def _key(run: Run, here: Source, reads: Sequence[Read]) -> tuple[list[str], tupl
 def _build(run: Run, planned: Sequence[Planned]) -> list[Json]:
     made: dict[str, Json] = {}
     for each in planned:
-        run.enter(each.here, each.position)
+        run.stand(each.here, each.position)
         kind, id, before = each.template.type, each.id, len(run.notes)
         run.note(f"{kind}/{id}#id", derived(id, run.made[each.template.name, each.here.first, each.here.size][1]))
         body = each.template.make(run, each.here, f"{kind}/{id}#") or {}
@@ -209,6 +210,7 @@ def _build(run: Run, planned: Sequence[Planned]) -> list[Json]:
             _told_before(run, before, made[reference], resource)
             resource = _together(run, made[reference], resource, each)
         made[reference] = resource
+    run.base = run.root
     return list(made.values())
 
 
@@ -391,6 +393,17 @@ class FileCompiler:
         )
 
     def _resource(self, name: str, node: Node) -> Resource:
+        """A resource with its own variables: they are read from its part, and hide those of the file."""
+        outside = dict(self.variables)
+        try:
+            for own, child in (node.fields["let"].fields if "let" in node.fields else {}).items():
+                self.variables[own] = Local(f"{name}.{own}", self._variable(child))
+            return self._template(name, node)
+        finally:
+            self.variables.clear()
+            self.variables.update(outside)
+
+    def _template(self, name: str, node: Node) -> Resource:
         fields = node.fields
         kind, key = fields.get("resourceType"), fields.get("key")
         if kind is None or key is None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from gateway.errors import GatewayError
 from gateway.formats.source import Datum, Source
 from gateway.map.expression import Alternative, Argument, BadExpression, Call, Clause, Condition, Expression, parse
@@ -35,6 +37,13 @@ class Notation(Protocol):
         ...
 
 
+class Local(msgspec.Struct, frozen=True):
+    """A variable of one resource: read from the part of the input that the resource is made from."""
+
+    name: str
+    read: Read
+
+
 class Reader:
     """Compiles the expressions of one mapping file."""
 
@@ -51,6 +60,7 @@ class Reader:
         self._variables = variables
         self._functions = names()
         self.used: set[str] = set()
+        self._given: dict[str, Any] = {}
 
     # --- what functions are given (`functions.Workshop`) ----------------------------------------
 
@@ -82,6 +92,20 @@ class Reader:
 
             return of_variable
         return lambda _: name
+
+    def value_at(self, path: str, run: Run) -> Sequence[Datum]:
+        """What stands under a path that is only known at run time: here, else in the whole input; nothing where the
+        text is no path."""
+        if path not in self._given:
+            try:
+                self._given[path] = self.path(path)[0]
+            except BadExpression:
+                self._given[path] = None
+        compiled = self._given[path]
+        if compiled is None:
+            return ()
+        found = [datum for datum in run.scope.here.get(compiled) if not datum.null]
+        return found or [datum for datum in run.root.get(compiled) if not datum.null]
 
     # --- paths ----------------------------------------
 
@@ -163,14 +187,21 @@ class Reader:
         return read
 
     def _variable(self, name: str) -> Read:
+        if name == "now" and name not in self._variables:
+            return lambda run, _: Got(run.context.now.isoformat(timespec="seconds"), (), "derived")
         if name not in self._variables:
             raise BadExpression(f"there is no ${name} under `let:`")
         self.used.add(name)
+        known = self._variables[name]
+        local = known if isinstance(known, Local) else None
+        value: Read = local.read if local is not None else known
 
         def read(run: Run, here: Source) -> Got | None:
-            if name not in run.memo:
-                run.memo[name] = self._variables[name](run, run.root)
-            got = run.memo[name]
+            at = run.root if local is None else run.base
+            key = name if local is None else (local.name, at.first, at.size)
+            if key not in run.memo:
+                run.memo[key] = value(run, at)
+            got = run.memo[key]
             if got is None:
                 return None
             fresh = Got(got.value, got.data, got.how)

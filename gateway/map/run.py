@@ -69,10 +69,13 @@ class Run:
 
     `values` are the options of the sender, or what the caller of `render` gives; `today` is the local day of the
     recorded clock, on which dated tables and registry entries are read unless the mapping names another day.
-    `repeats` are data that said the same as others that were preferred to them.
+    `repeats` are data that said the same as others that were preferred to them. `base` is the part of the input that
+    the resource under way is made from.
     """
 
-    __slots__ = ("context", "findings", "made", "memo", "notes", "repeats", "root", "scope", "seen", "today", "values")
+    __slots__ = (
+        "base", "context", "findings", "made", "memo", "notes", "repeats", "root", "scope", "seen", "today", "values",
+    )  # fmt: skip
 
     def __init__(self, context: Context, root: Source, values: Mapping[str, str], today: str) -> None:
         self.context = context
@@ -84,8 +87,9 @@ class Run:
         self.findings: list[Finding] = []
         self.repeats: list[tuple[tuple[Datum, ...], tuple[Datum, ...]]] = []
         self.made: dict[tuple[str, int, int], tuple[str, tuple[Datum, ...]]] = {}
-        self.memo: dict[str, Got | None] = {}
+        self.memo: dict[object, Got | None] = {}
         self.scope = Scope(root, 1, None)
+        self.base: Source = root
 
     def note(self, element: str, got: Got) -> None:
         """Record which data made the element. `forget` takes it back where the element is left out after all."""
@@ -132,6 +136,11 @@ class Run:
         found = finding(code, place, **args)
         if found not in self.findings:
             self.findings.append(found)
+
+    def stand(self, here: Source, position: int) -> None:
+        """Begin a resource at its part of the input."""
+        self.base = here
+        self.enter(here, position)
 
     def enter(self, here: Source, position: int) -> None:
         """Go into one repetition."""

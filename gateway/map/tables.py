@@ -2,7 +2,8 @@
 
 A **code table** has the columns `source, system, code, display, valid_from, valid_to`; one source code may stand
 several times with different days. A **fact table** has key columns, marked by `*` before the name, and value
-columns; an empty key cell stands for any value. Days are ISO 8601, inclusive; an empty one is open.
+columns; an empty key cell stands for any value; with the columns `valid_from, valid_to` it is dated too. Days are
+ISO 8601, inclusive; an empty one is open.
 Text is compared after folding (Persian and Arabic letter forms, digits, white space), never changed by it.
 """
 
@@ -76,6 +77,10 @@ class CodeTable:
         """Whether the target still tells the source code: it does for the first source that leads to it."""
         return self._usual[row.system, row.code] == row.source
 
+    def usual(self) -> tuple[str, ...]:
+        """One source for each meaning, in the order of the file: what a list offers to people."""
+        return tuple(self._usual.values())
+
     def nearest(self, source: str) -> list[str]:
         """At most five source codes of the table that look like it, else the first ones of the table."""
         known = [rows[0].source for rows in self._rows.values()]
@@ -90,15 +95,20 @@ class FactTable:
         self.name = name
         self.keys = tuple(keys)
         self.columns = frozenset(rows[0]) - set(keys) if rows else frozenset[str]()
-        self._rows = {tuple(fold(row[key]) for key in keys): row for row in rows}
+        self._rows: dict[tuple[str, ...], list[Mapping[str, str]]] = {}
+        for row in reversed(rows):  # of two rows that hold on one day, the later of the file
+            self._rows.setdefault(tuple(fold(row[key]) for key in keys), []).append(row)
 
-    def find(self, keys: Sequence[str]) -> Mapping[str, str] | None:
-        """The row of these key values, missing ones being empty."""
+    def find(self, keys: Sequence[str], day: str = "") -> Mapping[str, str] | None:
+        """The row of these key values that holds on the day, missing keys being empty. Without a day: any."""
         wanted = [fold(key) for key in keys] + [""] * (len(self.keys) - len(keys))
         for mask in _masks(len(wanted)):
-            row = self._rows.get(tuple(value if keep else "" for value, keep in zip(wanted, mask, strict=True)))
-            if row is not None:
-                return row
+            rows = self._rows.get(tuple(value if keep else "" for value, keep in zip(wanted, mask, strict=True)))
+            for row in rows or ():
+                if not day or (
+                    (row.get("valid_from") or "") <= day and (not row.get("valid_to") or day <= row["valid_to"])
+                ):
+                    return row
         return None
 
 

@@ -30,6 +30,23 @@ def test_days_are_calendar_days_and_hours_are_hours(start: str, limit: str, end:
     assert times.deadline(start, limit, ROME) == end
 
 
+@pytest.mark.parametrize(
+    ("start", "limit", "exclusive", "end"),
+    [
+        ("2026-03-27T10:00:00+01:00", "1w", False, "2026-03-30T23:59:59+02:00"),
+        ("2026-04-02T10:00:00+02:00", "2w", False, "2026-04-06T23:59:59+02:00"),
+        ("2026-03-19", "10d", True, "2026-03-28T23:59:59+01:00"),
+        ("2026-03-19", "10d", False, "2026-03-29T23:59:59+02:00"),
+        ("2026-02-18T12:00:00+01:00", "10d", False, "2026-02-28T23:59:59+01:00"),
+        ("2028-02-19", "10d", False, "2028-02-29T23:59:59+01:00"),
+        ("2026-12-21T08:00:00+01:00", "10w", True, "2027-01-03T23:59:59+01:00"),
+    ],
+)
+def test_working_days_and_the_last_legal_day(start: str, limit: str, exclusive: bool, end: str) -> None:
+    """The last legal day is the one that the rule counts, on the day of a clock change and of a leap year too."""
+    assert times.deadline(start, limit, ROME, exclusive) == end
+
+
 def test_the_table_of_times_has_the_facts_of_the_plan() -> None:
     """B is 7 days where the row's maximum is 15, else 10; U is 72 hours; P has none; chemotherapy has no times."""
     found = read(MAPPINGS / "toscana" / "tables" / "prestazioni.csv")

@@ -84,6 +84,16 @@ CASES: list[tuple[str, dict[str, Any], Any]] = [
     ("a | clock hour", {"a": "2026-01-05"}, None),
     ("a | plus-minutes 90", {"a": "2026-01-05T05:00:00Z"}, "2026-01-05T10:00:00+03:30"),
     ("a | deadline 10d", {"a": "2026-01-05T08:15:00+03:30"}, "2026-01-15T23:59:59+03:30"),
+    ("a | deadline 10d exclusive", {"a": "2026-01-05T08:15:00+03:30"}, "2026-01-14T23:59:59+03:30"),
+    ("a | deadline 3w", {"a": "2026-01-08"}, "2026-01-13T23:59:59+03:30"),
+    ("a | deadline 3w inclusive free", {"a": "2026-01-08"}, "2026-01-12T23:59:59+03:30"),
+    ("a | less-hours 48", {"a": "2026-01-05T08:15:00+03:30"}, "2026-01-03T08:15:00+03:30"),
+    ("a | less-hours 48 of-day", {"a": "2026-01-05T08:15:00+03:30"}, "2026-01-03T00:00:00+03:30"),
+    ("a | after-time $b", {"a": "2026-01-05", "b": "2026-01-04"}, "2026-01-05"),
+    ("a | after-time $b", {"a": "2026-01-04", "b": "2026-01-04"}, None),
+    ("a | after-time $b", {"a": "2026-01-04"}, None),
+    ("a | value-at", {"a": "$.c[0].d", "c": [{"d": "there"}]}, "there"),
+    ("a | value-at", {"a": "no path!"}, None),
     ("a | deadline 72h", {"a": "2026-01-05T08:15:00+03:30"}, "2026-01-08T08:15:00+03:30"),
     ("a | identifier national-code", {"a": "۰۰۱۲۳۴۵۶۷۹"}, "0012345679"),
     ("a | normal national-code", {"a": "12345678"}, "0012345678"),
@@ -95,6 +105,10 @@ CASES: list[tuple[str, dict[str, Any], Any]] = [
     ("a | known t", {"a": "Q"}, None),
     ("a | fact f days B", {"a": "89.7"}, "7d"),
     ("a | fact f days Q", {"a": "89.7"}, "30d"),
+    ("a | fact old days on 2019-05-01", {"a": "x"}, "5d"),
+    ("a | fact old days", {"a": "x"}, "6d"),
+    ("a | code changed on 2019-05-01", {"a": "C"}, "was"),
+    ("a | code changed", {"a": "C"}, "is"),
     ("a | lookup organisation name", {"a": "c1"}, "Centre"),
     ("a | lookup organisation name 2019-05-01", {"a": "c1"}, "Old centre"),
     ("a else b", {"b": "x"}, "x"),
@@ -103,6 +117,7 @@ CASES: list[tuple[str, dict[str, Any], Any]] = [
     ("={a}-{b}", {"a": "x"}, None),
     ("=just {{text}}", {}, "just {text}"),
     ("$given.colour", {}, "blue"),
+    ("$now", {}, NOW.isoformat(timespec="seconds")),
     ("items where .kind = b take .value", {"items": [{"kind": "a", "value": 1}, {"kind": "b", "value": 2}]}, 2),
     ("a", {"a": None}, None),
     ("a", {"a": ""}, None),
@@ -110,6 +125,10 @@ CASES: list[tuple[str, dict[str, Any], Any]] = [
 TABLES = {
     "tables__t_csv": "source,system,code,display,valid_from,valid_to\nM,urn:s,male,Male,,\nF,urn:s,female,Female,,\n",
     "tables__f_csv": "*code,*class,days\n89.7,B,7d\n89.7,,30d\n",
+    "tables__free_csv": "*day,name\nweekday-5,Friday\n01-01,New Year\n",
+    "tables__old_csv": "*code,days,valid_from,valid_to\nx,5d,,2019-12-31\nx,6d,2020-01-01,\n",
+    "tables__changed_csv": "source,system,code,display,valid_from,valid_to\n"
+    "C,u:s,was,,,2019-12-31\nC,u:s,is,,2020-01-01,\n",
 }
 REGISTRY = {
     "organisation": {
@@ -141,6 +160,32 @@ def test_every_function_is_tried_and_described() -> None:
     tried = {name for text, *_ in CASES for name in re.findall(r"\| ([a-z-]+)", text)} | {"id", "reference"}
     assert set(names()) == tried
     assert all(f"`{name}" in manual for name in names())
+
+
+def test_variables_of_a_resource_are_read_from_its_part(little: Little) -> None:
+    """Two lines of one order have two codes: a name says the one of the line, and elsewhere that of the file."""
+    text = """
+title: t
+subject: p
+let: {code: top}
+resources:
+  p:
+    resourceType: Patient
+    key: [id]
+    x: $code
+  line:
+    resourceType: ServiceRequest
+    each: lines[*]
+    let: {code: code, twice: "={$code}{$code}"}
+    key: [code]
+    x: $twice
+    inner: [{each: "notes[*]", text: $code}]
+    subject: ->p
+"""
+    given = {"id": "1", "top": "T", "lines": [{"code": "a", "notes": ["n"]}, {"code": "b"}]}
+    patient, first, second = one(little(text), json.write(given)).resources
+    assert (patient["x"], first["x"], second["x"]) == ("T", "aa", "bb")
+    assert first["inner"] == [{"text": "a"}]
 
 
 def test_constants_alone_do_not_make_an_element(little: Little) -> None:
