@@ -176,7 +176,10 @@ Id: sepas-careplan
 Title: "Plan of a programme patient"
 Description: "The disease group is the category (A-20 to A-39)."
 * category 1..*
+* category.coding 1..*
+* category from DiseaseGroups (preferred)
 * subject only Reference(SepasPatient)
+* extension contains GroupBasis named basis 0..1
 
 Profile: SepasCharge
 Parent: ChargeItem
@@ -187,7 +190,9 @@ Description: "One service of the bill (A-04, A-06)."
     InsuranceContribution named insuranceContribution 0..1 and
     PatientContribution named patientContribution 0..1 and
     ServiceType named serviceType 0..1 and
-    UnitPrice named unitPrice 0..1
+    UnitPrice named unitPrice 0..1 and
+    ApprovedPrice named approvedPrice 0..1 and
+    DiseaseGroupExtension named diseaseGroup 0..*
 * obeys sepas-chg-1
 * code.coding 1..*
 * subject 1..1
