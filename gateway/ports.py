@@ -216,6 +216,14 @@ class Mapper(Protocol):
         """A national message from a document; `target` names a file under mappings/<programme>/out/."""
         ...
 
+    def rows(self, document: Json, target: str, values: Mapping[str, str]) -> Sequence[Mapping[str, object]]:
+        """What a document puts into a flat file, row by row."""
+        ...
+
+    def table(self, rows: Sequence[Mapping[str, object]], target: str, day: str) -> bytes:
+        """The flat file of rows, also of several documents, as its layout is on the day (ISO)."""
+        ...
+
 
 class Validator(Protocol):
     """Room validate: pure."""

@@ -12,6 +12,7 @@ from gateway.errors import Misconfigured, Refused
 from gateway.formats.source import Source
 from gateway.map import document, files
 from gateway.map.intake import Piece, Taker, pieces
+from gateway.map.output import Output
 from gateway.map.run import Run
 from gateway.message import Context, Finding, ItemResult, Json, Submission
 from gateway.programme import Programme
@@ -82,12 +83,23 @@ class Engine:
         `target` is "programme/file" under out/; `values` fill `$given.name`.
         The same document and values give the same bytes. `Misconfigured` (GW-MAP-022) where there is no such file.
         """
+        return self._output(target).render(document.read(document_), values)
+
+    def _output(self, target: str) -> Output:
         programme, _, name = target.partition("/")
         loaded = self._loaded.get(programme)
         output = loaded.outputs.get(name.removesuffix(".yaml")) if loaded else None
         if output is None:
             raise Misconfigured("GW-MAP-022", target=target)
-        return output.render(document.read(document_), values)
+        return output
+
+    def rows(self, document_: Json, target: str, values: Mapping[str, str]) -> Sequence[Mapping[str, object]]:
+        """What a document puts into a flat file, row by row; `target` as for `render`, its format is `layout`."""
+        return self._output(target).rows(document.read(document_), values)
+
+    def table(self, rows: Sequence[Mapping[str, object]], target: str, day: str) -> bytes:
+        """The flat file of rows, also of several documents, as its layout is on the day (ISO)."""
+        return self._output(target).table(rows, day)
 
 
 def load(home: Path, programmes: Sequence[Programme]) -> Engine:

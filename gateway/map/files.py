@@ -4,6 +4,7 @@ mappings/<programme>/programme.toml     intake names the files
 mappings/<programme>/*.yaml             mappings (and checks.yaml, which is not ours)
 mappings/<programme>/tables/*           code tables and fact tables: CSV, or ConceptMaps as JSON
 mappings/<programme>/out/*.yaml         documents into national messages
+mappings/<programme>/layouts/*.toml     flat files: their columns, by version
 mappings/<shared>/                      a folder without programme.toml: fragments and tables for all
 """
 
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from gateway.errors import GatewayError, Misconfigured
+from gateway.formats import layout as layouts
 from gateway.formats import paths
 from gateway.formats import yaml as yaml_files
 from gateway.map import document
@@ -32,6 +34,7 @@ from gateway.map.tables import read as read_table
 from gateway.programme import Programme
 
 _NOTATION: Final = {"hl7v2": "hl7v2", "table": "table", "json": "json", "xml": "xml", "fhir": "json"}
+_KINDS: Final = ("*.yaml", "out/*.yaml", "tables/*.*", "layouts/*.toml")
 _NOT_OURS: Final = frozenset({"checks.yaml"})
 _SHOWN: Final = 20
 
@@ -54,6 +57,7 @@ class Loaded(msgspec.Struct, frozen=True):
     zone: ZoneInfo
     takers: tuple[Taker, ...]
     outputs: Mapping[str, Output]
+    layouts: tuple[layouts.Layout, ...] = ()
 
 
 class Shelf(msgspec.Struct, frozen=True):
@@ -96,10 +100,10 @@ def shelf(home: Path, names: Sequence[str], troubles: list[Trouble]) -> Shelf:
     shared = _shared(home)
     for folder in (*shared, *(home / name for name in names)):
         own = tables.setdefault(folder.name, {})
-        for path in sorted([*folder.glob("*.yaml"), *folder.glob("out/*.yaml"), *folder.glob("tables/*.*")]):
+        for path in sorted(each for kind in _KINDS for each in folder.glob(kind)):
             body = path.read_bytes()
             digest.update(str(path.relative_to(home)).encode() + b"\0" + hashlib.sha256(body).digest())
-            if path.name in _NOT_OURS:
+            if path.name in _NOT_OURS or path.parent.name == "layouts":
                 continue
             try:
                 if path.parent.name == "tables":
@@ -122,6 +126,7 @@ class Loader:
         self.library = Library(found.nodes)
         shared = {name: table for folder in sorted(found.shared) for name, table in found.tables[folder].items()}
         self.tables = {**shared, **found.tables.get(programme.name, {})}
+        self.layouts = layouts.load(found.home / programme.name / "layouts")
         self._compiled: dict[tuple[str, str], CompiledMapping] = {}
 
     def load(self) -> Loaded:
@@ -131,7 +136,7 @@ class Loader:
         outputs = {
             name.removeprefix(prefix): self._output(name) for name in self.shelf.nodes if name.startswith(prefix)
         }
-        return Loaded(self.programme, self.zone, takers, outputs)
+        return Loaded(self.programme, self.zone, takers, outputs, self.layouts)
 
     def _expanded(self, name: str) -> Node | None:
         node = self.shelf.nodes.get(name)
@@ -195,7 +200,7 @@ class Loader:
         node = self._expanded(name) or Node({}, Spot(name, 1, 1))
         variables: dict[str, Any] = {}
         reader = self._reader(document.NOTATION, variables)
-        return OutputCompiler(name, node, reader, variables, self.troubles).compile()
+        return OutputCompiler(name, node, reader, variables, self.troubles, self.layouts).compile()
 
 
 def load(home: Path, programmes: Sequence[Programme]) -> tuple[dict[str, Loaded], str]:

@@ -1,15 +1,16 @@
 """Documents into national messages: the same language, with XML elements in the order in which they are written.
 
-format: xml                     # or json
+format: xml                     # or json, or layout
 root: PatientBillMessageVO
 namespaces: {root: "", children: "http://…"}
 let: {name: NODE}
 body: NODE                      # "@name" is an attribute, "#text" the text beside attributes
+layout: NAME                    # format layout: `body` is one row, or makes a list of rows, by field
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, cast
@@ -19,6 +20,7 @@ from lxml import etree
 
 from gateway.errors import Refused
 from gateway.formats import json, xml
+from gateway.formats import layout as layouts
 from gateway.map.document import Part
 from gateway.map.mapping import FileCompiler
 from gateway.map.nodes import Node, Trouble
@@ -27,8 +29,8 @@ from gateway.map.run import Run
 from gateway.map.template import Make
 from gateway.message import Context
 
-_TOP: Final = frozenset({"title", "format", "root", "namespaces", "let", "body", "fragments"})
-_FORMATS: Final = frozenset({"xml", "json"})
+_TOP: Final = frozenset({"title", "format", "root", "namespaces", "let", "body", "fragments", "layout"})
+_FORMATS: Final = frozenset({"xml", "json", "layout"})
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -40,14 +42,31 @@ class Output(msgspec.Struct, frozen=True):
     root_namespace: str
     namespace: str
     make: Make
+    layout: str = ""
+    versions: tuple[layouts.Layout, ...] = ()
 
-    def render(self, source: Part, values: Mapping[str, str]) -> bytes:
-        """The message. Raises `Refused` where the document holds what the message cannot say."""
+    def _body(self, source: Part, values: Mapping[str, str]) -> Any:
         run = Run(_context(source), source, values, _today(source))
         body = self.make(run, source, "") or {}
         for found in run.findings:
             if found.severity == "error":
                 raise Refused(found.code, found.place, **found.args)
+        return body
+
+    def rows(self, source: Part, values: Mapping[str, str]) -> Sequence[layouts.Row]:
+        """What the document puts into a flat file: no row, one or several. Raises `Refused` like `render`."""
+        body = self._body(source, values)
+        return [each for each in (body if isinstance(body, list) else [body]) if each]
+
+    def table(self, rows: Iterable[layouts.Row], day: str) -> bytes:
+        """The flat file of these rows, by the version of the layout that holds on the day (ISO)."""
+        return layouts.write(layouts.pick(self.versions, self.layout, day), rows)
+
+    def render(self, source: Part, values: Mapping[str, str]) -> bytes:
+        """The message. Raises `Refused` where the document holds what the message cannot say."""
+        if self.format == "layout":
+            return self.table(self.rows(source, values), values.get("day") or _today(source))
+        body = self._body(source, values)
         if self.format == "json":
             return json.write(body)
         root = etree.Element(_name(self.root_namespace, self.root))
@@ -102,9 +121,15 @@ class OutputCompiler:
     """Compiles one output file."""
 
     def __init__(
-        self, name: str, node: Node, reader: Reader, variables: dict[str, Any], troubles: list[Trouble]
+        self,
+        name: str,
+        node: Node,
+        reader: Reader,
+        variables: dict[str, Any],
+        troubles: list[Trouble],
+        known: tuple[layouts.Layout, ...] = (),
     ) -> None:
-        self.name, self.node, self.troubles = name, node, troubles
+        self.name, self.node, self.troubles, self.layouts = name, node, troubles, known
         self.files = FileCompiler(name, node, reader, variables, troubles)
 
     def compile(self) -> Output:
@@ -118,8 +143,11 @@ class OutputCompiler:
         format = str(top["format"].value) if "format" in top else "json"
         if body is None or format not in _FORMATS or (format == "xml" and "root" not in top):
             self.troubles.append(
-                Trouble(self.node.spot, "an output has `format: xml` with `root:`, or json; and `body:`")
+                Trouble(self.node.spot, "an output has `format: xml` with `root:`, json, or layout; and `body:`")
             )
+        layout = str(top["layout"].value) if "layout" in top else ""
+        if format == "layout" and layout not in {each.name for each in self.layouts}:
+            self.troubles.append(Trouble(self.node.spot, f"there is no layout {layout!r} under layouts/"))
         namespaces = top["namespaces"].fields if "namespaces" in top else {}
         return Output(
             name=self.name,
@@ -128,4 +156,6 @@ class OutputCompiler:
             root_namespace=str(namespaces["root"].value or "") if "root" in namespaces else "",
             namespace=str(namespaces["children"].value or "") if "children" in namespaces else "",
             make=self.files.templates.node(body).make if body else (lambda _, __, ___: None),
+            layout=layout,
+            versions=self.layouts,
         )
