@@ -18,6 +18,7 @@ _COMMANDS: Final = (
     "convert",
     "validate",
     "mappings",
+    "template",
     "status",
     "queue",
     "parked",

@@ -19,6 +19,7 @@ BY_SUFFIX: Final = {
     ".csv": media.CSV,
     ".tsv": media.TSV,
     ".xlsx": media.XLSX,
+    ".zip": media.ZIP,
     ".json": media.JSON,
     ".xml": media.XML,
 }

@@ -8,6 +8,7 @@ HL7V2: Final = "application/hl7-v2"
 CSV: Final = "text/csv"
 TSV: Final = "text/tab-separated-values"
 XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+ZIP: Final = "application/zip"  # CSV files, one a sheet
 JSON: Final = "application/json"
 FHIR_JSON: Final = "application/fhir+json"
 XML: Final = "application/xml"
@@ -20,6 +21,7 @@ FORMAT: Final[dict[str, str]] = {
     CSV: "table",
     TSV: "table",
     XLSX: "table",
+    ZIP: "table",
     JSON: "json",
     FHIR_JSON: "fhir",
     XML: "xml",

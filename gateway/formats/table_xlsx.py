@@ -45,10 +45,10 @@ _NO_VALUE: Final = rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?"
 _FORMULA: Final = re.compile(
     _CELL + rb"\s*<(?:\w+:)?f\b[^<>]*(?:/>|>[^<]*</(?:\w+:)?f>)\s*" + _NO_VALUE + rb"\s*</(?:\w+:)?c>"
 )
-_REFERENCE: Final = re.compile(rb"\br\s*=\s*[\"']([A-Za-z]{1,3})([0-9]{1,7})[\"']")
+_REFERENCE: Final = re.compile(rb"(?<![\w:])r\s*=\s*[\"']([A-Za-z]{1,3})([0-9]{1,7})[\"']")
 
-_ROWS: Final = re.compile(rb"\br\s*=\s*[\"']\$?[A-Za-z]*\$?([0-9]+)")
-_COLUMNS: Final = re.compile(rb"\br\s*=\s*[\"']\$?([A-Za-z]+)")
+_ROWS: Final = re.compile(rb"(?<![\w:])r\s*=\s*[\"']\$?[A-Za-z]*\$?([0-9]+)")
+_COLUMNS: Final = re.compile(rb"(?<![\w:])r\s*=\s*[\"']\$?([A-Za-z]+)")
 _ROW_TAG: Final = re.compile(rb"<(?:\w+:)?row\b")
 _CELL_TAG: Final = re.compile(rb"<(?:\w+:)?c\b")
 
@@ -63,7 +63,7 @@ Faults = dict[tuple[int, int], str]
 
 
 def read(body: bytes, max_bytes: int = MAX_BYTES) -> Table:
-    """The workbook, one sheet for every visible work sheet that is not empty. Raises `Unreadable` or `TooLarge`."""
+    """The workbook: a sheet for each visible one that is not empty and not called `#…`; `Unreadable` or `TooLarge`."""
     if len(body) > max_bytes:
         raise TooLarge("GW-CORE-004", what="bytes", actual=str(len(body)), limit=str(max_bytes))
     faults = _inspected(body)
@@ -72,6 +72,8 @@ def read(body: bytes, max_bytes: int = MAX_BYTES) -> Table:
         sheets, first = [], 0
         for meta in book.sheets_metadata:
             if meta.typ != calamine.SheetTypeEnum.WorkSheet or meta.visible != calamine.SheetVisibleEnum.Visible:
+                continue
+            if meta.name.startswith("#"):  # a page for people: the guide of a template, somebody's notes
                 continue
             made = _sheet(book.get_sheet_by_name(meta.name), faults.get(meta.name, {}), first)
             if made is not None:
