@@ -16,6 +16,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     both default to the focus. `now` is the recorded instant: without it `now()` and `today()` fail. The functions
     take plain JSON. `resolve` answers a resource, a node, or None; the three-valued ones answer None for "cannot
     tell". `lookup` answers a plain value, a list, or None. `trace` is given name and values; never log them.
+    `joins_nothing` makes `join()` of an empty collection an empty string, as the tests of SQL on FHIR have it.
     """
 
     resource: Any = None
@@ -30,6 +31,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     html_checks: Callable[[str], bool | None] | None = None
     lookup: Callable[..., Any] | None = None
     trace: Callable[[str, list[Any]], None] | None = None
+    joins_nothing: bool = False
 
 
 EMPTY = Environment()

@@ -92,7 +92,7 @@ def _split(value: str, separator: Items) -> Items | None:
 
 def _join(items: Items, ctx: Context, separator: Items = []) -> Items:  # noqa: B006 - never changed
     if not items:
-        return []
+        return [""] if ctx.env.joins_nothing else []
     parts = []
     for item in items:
         part = plain(item)
