@@ -82,26 +82,26 @@ class _Check:
         repetitions = segment.repetitions(number)
         if spec.most == 1 and len(repetitions) > 1:
             self.add("GW-FMT-027", segment, number, field=_words(spec.name), most="1")
-        for rep, (_, whole, components, _) in enumerate(repetitions, 1):
+        for rep, (_, whole, components, flat) in enumerate(repetitions, 1):
             if not whole or whole == NULL:
                 continue
             if leaf is not None:
                 self.primitive(segment, number, rep, components, leaf)
             else:
-                self.composite(segment, number, rep, components, spec)
+                self.composite(segment, number, rep, components, spec, flat)
 
     def observed(self, segment: Segment, number: int) -> None:
         kind = segment.fields[2] if len(segment.fields) > 2 else ""
         spec = self.tables.datatype(kind) if kind else None
         if spec is None or spec.free:
             return
-        for rep, (_, whole, components, _) in enumerate(segment.repetitions(number), 1):
+        for rep, (_, whole, components, flat) in enumerate(segment.repetitions(number), 1):
             if not whole or whole == NULL:
                 continue
             if spec.leaf is not None:
                 self.primitive(segment, number, rep, components, spec.leaf)
             else:
-                self.composite(segment, number, rep, components, spec)
+                self.composite(segment, number, rep, components, spec, flat)
 
     def primitive(self, segment: Segment, number: int, rep: int, components: list[Part],
                   leaf: Leaf) -> None:  # fmt: skip
@@ -111,11 +111,13 @@ class _Check:
         self.leaf(segment, number, rep, 1, 1, first_of(components[0]), leaf)
 
     def composite(self, segment: Segment, number: int, rep: int, components: list[Part],
-                  spec: Field) -> None:  # fmt: skip
+                  spec: Field, flat: bool) -> None:  # fmt: skip
         specs, given = spec.components, len(components)
-        for comp, (text, part) in enumerate(zip(components, specs, strict=False), 1):
-            if isinstance(text, list) or part.leaf is None or not part.leaf.free or (part.required and not text):
-                self.component(segment, number, rep, comp, subs_of(text), part)
+        # Most components are one leaf that may be any text: only the others are looked at.
+        for comp, part in spec.watched if flat else enumerate(specs, 1):
+            if comp > given:
+                break
+            self.component(segment, number, rep, comp, subs_of(components[comp - 1]), part)
         if given > len(specs) and any(map(any, components[len(specs) :])):
             self.add("GW-FMT-032", segment, number, rep, actual=str(given), most=str(len(specs)))
         for comp in spec.needed:

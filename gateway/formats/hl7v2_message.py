@@ -7,6 +7,7 @@ delimiters before the leaf, so numbers exist without splitting; they have gaps w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from gateway.formats.hl7v2_path import HL7Path
@@ -62,7 +63,14 @@ class Frame:
         self.delimiters, self.codec = delimiters, codec
 
     def place_of(self, key: Key) -> Place:
-        return Place(notation="hl7v2", path=_written(key))
+        segment, field, repetition, component, sub = key
+        if component:
+            components = segment.repetitions(field)[repetition - 1][2]
+            if _is_one_leaf(components):
+                component = sub = 0
+            elif isinstance(components[component - 1], str):
+                sub = 0
+        return _place(segment.name, segment.occurrence, field, repetition, component, sub)
 
 
 class Segment:
@@ -143,7 +151,7 @@ class Segment:
         base = self._bases[field]
         if self._bases[field + 1] - base == 1:  # most fields are one leaf
             if path.component < 2 and path.subcomponent < 2 and path.repetition < 2:
-                out.append(_datum(self, self.fields[field], base, (self, field, 1, 1, 1)))
+                out.append(_datum(self, self.fields[field], base, (self, field, 1, 0, 0)))
             return
         for number, repetition in enumerate(self.repetitions(field), 1):
             if path.repetition in (0, number):
@@ -177,7 +185,7 @@ class Segment:
             base = bases[field]
             if bases[field + 1] - base == 1:
                 if seen is None or not seen[base - origin]:
-                    out.append(_datum(self, text, base, (self, field, 1, 1, 1)))
+                    out.append(_datum(self, text, base, (self, field, 1, 0, 0)))
                 continue
             for number, repetition in enumerate(self.repetitions(field), 1):
                 _gather(self, field, number, repetition, out, seen, origin)
@@ -268,7 +276,7 @@ def _pick(
     segment: Segment, field: int, number: int, repetition: Repetition, path: HL7Path, depth: int = 0
 ) -> Datum | None:
     """What the path names inside one repetition (or, with `depth`, inside one component)."""
-    first, text, components, _ = repetition
+    first, text, components, flat = repetition
     wanted = path.component
     if not wanted:
         if not text:
@@ -280,6 +288,11 @@ def _pick(
         return Datum(text, first, segment.frame, key, span)
     if wanted > len(components):
         return None
+    if flat and not depth:  # most components are one leaf
+        text = first_of(components[wanted - 1])
+        if not text or path.subcomponent > 1:
+            return None
+        return _datum(segment, text, first + wanted - 1, (segment, field, number, wanted, 1))
     base, subs = _base_of(repetition, wanted - 1), subs_of(components[wanted - 1])
     sub = path.subcomponent or 1
     if sub > len(subs) or not subs[sub - 1]:
@@ -328,8 +341,11 @@ class Group:
         return found[path.occurrence - 1 : path.occurrence] if path.occurrence else found
 
     def get(self, path: HL7Path) -> Sequence[Datum]:
+        found = self.index.get(path.segment)
+        if found is None:
+            return _NOTHING
         out: list[Datum] = []
-        for segment in self.named(path):
+        for segment in found[path.occurrence - 1 : path.occurrence] if path.occurrence else found:
             segment.collect(path, out)
         return out
 
@@ -401,16 +417,12 @@ class Message(Group):
         return self.frame.place_of(key)
 
 
-def _written(key: Key) -> str:
-    segment, field, repetition, component, sub = key
-    path = segment.name if segment.occurrence == 1 else f"{segment.name}[{segment.occurrence}]"
-    if not field:
-        return path
-    path += f"-{field}" if repetition < 2 else f"-{field}[{repetition}]"
-    if not component:
-        return path
-    components = segment.repetitions(field)[repetition - 1][2]
-    if _is_one_leaf(components):
-        return path
-    path += f".{component}"
-    return path if isinstance(components[component - 1], str) or not sub else f"{path}.{sub}"
+@lru_cache(maxsize=16384)
+def _place(name: str, occurrence: int, field: int, repetition: int, component: int, sub: int) -> Place:
+    """Kept: the messages of a sender name the same places again and again."""
+    path = name if occurrence == 1 else f"{name}[{occurrence}]"
+    if field:
+        path += f"-{field}" if repetition < 2 else f"-{field}[{repetition}]"
+    if component:
+        path += f".{component}.{sub}" if sub else f".{component}"
+    return Place(notation="hl7v2", path=path)

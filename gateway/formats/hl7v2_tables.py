@@ -77,6 +77,14 @@ class Field(NamedTuple):
     codes: frozenset[str] | None
     withdrawn: bool
     needed: tuple[int, ...] = ()  # numbers of required components
+    watched: tuple[tuple[int, Component], ...] = ()  # number and component, where not any text will do
+
+
+def _watched(part: Component) -> bool:
+    """Whether some text without sub-components could be wrong in it."""
+    if part.leaf is None:
+        return any(not leaf.free for leaf in part.subs[:1])
+    return part.required or not part.leaf.free
 
 
 _CONDITIONAL: Final = frozenset({("OBX", 4)})
@@ -175,7 +183,10 @@ class Version:
         components = tuple(known.get(n, anything) for n in range(1, max(known, default=0) + 1))
         codes = self.table(table) if table else None
         needed = tuple(n for n, part in enumerate(components, 1) if part.required)
-        return Field(name, required, most, datatype, None, components, False, False, table, codes, withdrawn, needed)
+        watched = tuple((n, part) for n, part in enumerate(components, 1) if _watched(part))
+        return Field(
+            name, required, most, datatype, None, components, False, False, table, codes, withdrawn, needed, watched
+        )
 
     def _component(self, part: Any, owner: str, number: int) -> Component:
         _, reference, (least, _), _ = part

@@ -103,33 +103,29 @@ class Run:
         """What made each element; marks the data as read."""
         made = []
         known: dict[tuple[int, int], Place] = {}  # keys and references name the same places again and again
+        seen, first = self.seen, self.root.first
         for element, got in self.notes:
-            data = got.data
             places = []
-            for datum in data:
-                place = known.get((datum.leaf, datum.span))
+            marks = not got.lossy and got.how != "defaulted"
+            for datum in got.data:
+                leaf, span = datum.leaf, datum.span
+                place = known.get((leaf, span))
                 if place is None:
-                    place = known[datum.leaf, datum.span] = datum.place
+                    place = known[leaf, span] = datum.place
                 places.append(place)
+                if marks and span == 1:
+                    seen[leaf - first] = 1
+                elif marks:
+                    seen[leaf - first : leaf - first + span] = b"\x01" * span
             made.append(Lineage(element=element, places=tuple(places), how=got.how))
             if got.how == "defaulted":
                 self._tell_default(element)
-            elif not got.lossy:
-                for datum in data:
-                    self._mark(datum)
         return tuple(made)
 
     def _tell_default(self, element: str) -> None:
         kind, _, path = element.partition("#")
         location = f"{kind.partition('/')[0]}.{path}"
         self.findings.append(finding("GW-MAP-024", None, location, element=location))
-
-    def _mark(self, datum: Datum) -> None:
-        at, span = datum.leaf - self.root.first, datum.span
-        if span == 1:
-            self.seen[at] = 1
-        else:
-            self.seen[at : at + span] = b"\x01" * span
 
     def problem(self, code: str, place: Place | None, **args: str) -> None:
         """Record a finding, once for one place."""

@@ -204,6 +204,9 @@ def _element(read: Read) -> Make:
 
 
 def _make_list(parts: Sequence[Made]) -> Make:
+    if len(parts) == 1:
+        return _make_only(parts[0])
+
     def make(run: Run, here: Source, at: str) -> Any:
         out: list[Any] = []
         for part in parts:
@@ -215,6 +218,18 @@ def _make_list(parts: Sequence[Made]) -> Make:
             else:
                 out.append(value)
         return out or None
+
+    return make
+
+
+def _make_only(part: Made) -> Make:
+    """A list of one entry, as most are."""
+
+    def make(run: Run, here: Source, at: str) -> Any:
+        value = part.make(run, here, at + "[0]")
+        if type(value) is list:
+            return value or None
+        return None if value is None else [value]
 
     return make
 
