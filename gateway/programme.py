@@ -6,6 +6,7 @@ A programme is added by writing files; no Python knows its name. This file only 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,8 @@ class Intake(Part, frozen=True, kw_only=True):
     mapping: str  # file in the programme's folder
     message: tuple[str, ...] = ()  # HL7: "ADT^A03", "DFT^P03"; "*" for any
     when: str = ""  # JSON: "$.kind = stay"; table: a column that must be there; XML: root element
+    sheets: tuple[str, ...] = ()  # table: the sheets that it reads, where several intakes share a workbook
+    tells: Mapping[str, str] = msgspec.field(default_factory=dict)  # a CSV with this column is the sheet of this name
 
 
 class Completion(Part, frozen=True, kw_only=True):
@@ -49,6 +52,7 @@ class DocumentPlan(Part, frozen=True, kw_only=True):
     profile: str = ""
     source_name: str = "gateway"
     endpoint: str = "urn:gateway"
+    derived: str = ""  # an output mapping that makes further resources from the whole case: {"resources": […]}
 
 
 class Route(Part, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ from gateway import validate
 from gateway.errors import Misconfigured
 from gateway.flow import Room
 from gateway.formats import json
+from gateway.gather import documents
 from gateway.message import Context, Evidence, Finding, ItemResult, RegistryEntry, Submission
 from gateway.ports import EvidenceSigner, Mapper
 from gateway.programme import Programme
@@ -261,6 +262,13 @@ def compiled(settings: Settings) -> tuple[str, Finding | None]:
         return load_rules(settings).digest, None
     except Misconfigured as fault:
         return "", fault.finding()
+
+
+def derive(programme: str, body: bytes, target: str) -> bytes:
+    """The document with what the programme derives from the whole case, by an output mapping."""
+    assert _rules is not None
+    made = _rules.mapper.render(json.read(body), f"{programme}/{target}", {})
+    return documents.with_derived(_rules.programmes[programme], body, made)
 
 
 def sign(body: bytes, at: datetime) -> Evidence:

@@ -80,7 +80,28 @@ def assemble(programme: Programme, case: Case, items: Sequence[ItemRecord], at: 
     bundle["identifier"] = {"system": f"{programme.canonical}/document", "value": id}
     bundle["type"] = plan.bundle
     bundle["timestamp"] = _instant(at)
-    bundle["entry"] = [
-        {"fullUrl": f"{programme.canonical}/{r['resourceType']}/{r['id']}", "resource": r} for r in resources
-    ]
+    bundle["entry"] = _entries(programme, resources)
     return json.write(bundle)
+
+
+def _entries(programme: Programme, resources: Iterable[Json]) -> list[Json]:
+    return [{"fullUrl": f"{programme.canonical}/{r['resourceType']}/{r['id']}", "resource": r} for r in resources]
+
+
+def with_derived(programme: Programme, body: bytes, derived: bytes) -> bytes:
+    """The document with what was derived from the whole of it: `{"resources": […]}`, merged like any other.
+
+    What stands in the document wins over what is derived: a derived resource only adds elements to it.
+    """
+    bundle: Json = json.read(body)
+    present = [entry["resource"] for entry in bundle["entry"]]
+    more = json.read(derived).get("resources", [])
+    given = {(r["resourceType"], r["id"]): r for r in more}
+    kept = [_overlay(given.get((r["resourceType"], r["id"]), {}), r) for r in present]
+    bundle["entry"] = _entries(programme, merge([*kept, *_others(more, present)]))
+    return json.write(bundle)
+
+
+def _others(more: Iterable[Json], present: Iterable[Json]) -> list[Json]:
+    known = {(r["resourceType"], r["id"]) for r in present}
+    return [each for each in more if (each["resourceType"], each["id"]) not in known]

@@ -24,12 +24,13 @@ from gateway.formats import paths
 from gateway.formats import yaml as yaml_files
 from gateway.map import document
 from gateway.map.expression import BadExpression, condition
-from gateway.map.intake import Taker
+from gateway.map.intake_tables import Taker
 from gateway.map.mapping import CompiledMapping, FileCompiler
 from gateway.map.nodes import Library, Node, Spot, Trouble, short
 from gateway.map.output import Output, OutputCompiler
 from gateway.map.reading import Notation, Reader
-from gateway.map.tables import BadTable, CodeTable, FactTable
+from gateway.map.tables import BadTable, CodeTable, FactTable, Groups
+from gateway.map.tables import groups as read_groups
 from gateway.map.tables import read as read_table
 from gateway.programme import Programme
 
@@ -117,6 +118,15 @@ def shelf(home: Path, names: Sequence[str], troubles: list[Trouble]) -> Shelf:
     return Shelf(home, nodes, tables, frozenset(folder.name for folder in shared), digest.hexdigest())
 
 
+def _groups(found: Shelf, programme: Programme, troubles: list[Trouble]) -> Mapping[str, Groups]:
+    folder = found.home.parent / "profiles" / programme.name
+    try:
+        return read_groups(folder)
+    except BadTable as error:
+        troubles.append(Trouble(Spot(str(folder), 1, 1), str(error)))
+        return {}
+
+
 class Loader:
     """Compiles the files of one programme."""
 
@@ -126,6 +136,7 @@ class Loader:
         self.library = Library(found.nodes)
         shared = {name: table for folder in sorted(found.shared) for name, table in found.tables[folder].items()}
         self.tables = {**shared, **found.tables.get(programme.name, {})}
+        self.groups = _groups(found, programme, troubles)
         self.layouts = layouts.load(found.home / programme.name / "layouts")
         self._compiled: dict[tuple[str, str], CompiledMapping] = {}
 
@@ -163,7 +174,7 @@ class Loader:
         return node
 
     def _reader(self, notation: Notation, variables: dict[str, Any]) -> Reader:
-        return Reader(notation, self.zone, self.tables, variables)
+        return Reader(notation, self.zone, self.tables, variables, self.groups)
 
     def _taker(self, number: int) -> Taker:
         intake = self.programme.intake[number]
@@ -216,4 +227,6 @@ def load(home: Path, programmes: Sequence[Programme]) -> tuple[dict[str, Loaded]
     digest = hashlib.sha256(found.digest.encode())
     for programme in programmes:
         digest.update((folder / programme.name / "programme.toml").read_bytes())
+        for path in sorted((home / "profiles" / programme.name).glob("ValueSet-*.json")):
+            digest.update(path.read_bytes())
     return loaded, digest.hexdigest()

@@ -21,7 +21,7 @@ from gateway.formats.text import digits as ascii_digits
 from gateway.map.expression import Argument
 from gateway.map.ids import keyed
 from gateway.map.run import Got, Problem, Run
-from gateway.map.tables import CodeTable, FactTable
+from gateway.map.tables import CodeTable, FactTable, Groups
 
 Step = Callable[[Run, Got], Any]
 Text = Callable[[Run], str]
@@ -38,6 +38,7 @@ class Workshop(Protocol):
 
     def code_table(self, name: str) -> CodeTable: ...
     def fact_table(self, name: str) -> FactTable: ...
+    def groups(self, name: str) -> Groups: ...
     def value_at(self, path: str, run: Run) -> Sequence[Datum]: ...
     def text(self, argument: Argument) -> Text:
         """The argument as something that gives text at run time; empty where a variable has no value."""
@@ -312,8 +313,9 @@ def _reference(_: Workshop, arguments: Sequence[Argument]) -> Step:
 
 def names() -> Mapping[str, Function]:
     """The whole table, with the functions of the other files in it."""
-    from gateway.map import functions_codes, functions_time
+    from gateway.map import functions_codes, functions_sets, functions_time
 
     assert functions_codes
+    assert functions_sets
     assert functions_time
     return FUNCTIONS

@@ -18,7 +18,7 @@ from gateway.formats.source import Datum, Source
 from gateway.map.expression import Alternative, Argument, BadExpression, Call, Clause, Condition, Expression, parse
 from gateway.map.functions import BadUse, Function, Step, Text, names, said
 from gateway.map.run import Got, Problem, Read, Run, derived
-from gateway.map.tables import BadTable, CodeTable, FactTable
+from gateway.map.tables import BadTable, CodeTable, FactTable, Groups
 from gateway.message import Place
 
 Test = Callable[[Run, Source], bool]
@@ -53,7 +53,9 @@ class Reader:
         zone: ZoneInfo,
         tables: Mapping[str, CodeTable | FactTable],
         variables: Mapping[str, Any],
+        groups: Mapping[str, Groups] | None = None,
     ) -> None:
+        self._groups = groups or {}
         self.notation = notation
         self.zone = zone
         self._tables = tables
@@ -77,6 +79,13 @@ class Reader:
         if not isinstance(table, FactTable):
             raise BadUse(f"there is no fact table {name!r}")
         return table
+
+    def groups(self, name: str) -> Groups:
+        """The groups of codes of that name, or `BadUse`."""
+        found = self._groups.get(name)
+        if found is None:
+            raise BadUse(f"there are no groups of codes {name!r} in the programme's profiles")
+        return found
 
     def text(self, argument: Argument) -> Text:
         """The argument as text at run time."""

@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.errors import GatewayError
-from gateway.formats import json
+from gateway.formats import json, valueset
 from gateway.formats.text import fold
 
 _CODE_COLUMNS = {"source", "system", "code", "display", "valid_from", "valid_to"}
@@ -117,6 +117,50 @@ def _masks(length: int) -> list[tuple[bool, ...]]:
     """Which key cells are looked at, the most specific first."""
     numbers = sorted(range(2**length), key=lambda n: (-n.bit_count(), -n))
     return [tuple(bool(n >> (length - 1 - i) & 1) for i in range(length)) for n in numbers]
+
+
+class Groups:
+    """Sets of codes that have a common name: the codes of one CodeSystem, each with its ValueSet `NAME-CODE`."""
+
+    def __init__(self, name: str, system: Mapping[str, Any], sets: Mapping[str, Mapping[str, Any]]) -> None:
+        self.name = name
+        self._by_url = {str(each.get("url")): each for each in sets.values()}
+        concepts = [each for each in system.get("concept", ()) if f"{name}-{each['code']}" in sets]
+        self._rows = [
+            (
+                {"system": system["url"], "code": each["code"], "display": each.get("display", "")},
+                sets[f"{name}-{each['code']}"],
+            )
+            for each in concepts
+        ]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def of(self, system: str, code: str) -> list[dict[str, Any]]:
+        """Every group that the code belongs to, as Codings that nobody has chosen (userSelected is false)."""
+        return [
+            {**{name: value for name, value in coding.items() if value}, "userSelected": False}
+            for coding, held in self._rows
+            if valueset.holds(dict(held), system, code, self._find)
+        ]
+
+    def _find(self, url: str) -> dict[str, Any] | None:
+        found = self._by_url.get(url.partition("|")[0])
+        return None if found is None else dict(found)
+
+
+def groups(folder: Path) -> dict[str, Groups]:
+    """The groups of a folder of definitions, by the id of their CodeSystem."""
+    try:
+        sets = {path.stem.removeprefix("ValueSet-"): json.read(path.read_bytes()) for path in folder.glob("ValueSet-*")}
+        made = [
+            Groups(path.stem.removeprefix("CodeSystem-"), json.read(path.read_bytes()), sets)
+            for path in sorted(folder.glob("CodeSystem-*.json"))
+        ]
+    except (OSError, GatewayError, KeyError, TypeError) as error:
+        raise BadTable(f"{folder.name}: {error}") from None
+    return {each.name: each for each in made if len(each)}
 
 
 class BadTable(Exception):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Literal
 
+from gateway.formats import valueset
 from gateway.message import Json
 from gateway.validate.pack import Pack, split_canonical
 
@@ -218,7 +219,8 @@ class Terminology:
             return self.code_in_system(url, code)
         held = self.system(url)
         if held is None:
-            return "cannot"
+            told = valueset.passes(code, part["filter"])
+            return "cannot" if told is None else _yes(told)
         found = held.find(code)
         if found is None:
             return "no" if held.complete else "cannot"

@@ -183,28 +183,28 @@ Id: disease-group-thalassaemia
 Title: "Thalassaemia (تالاسمی)"
 Description: "Proposal, replaceable: All of D56."
 * insert Proposal(A-20)
-* include codes from system $icd10 where code regex /D56(\.[0-9])?/
+* include codes from system $icd10 where code regex /D56(\.?[0-9]{1,2})?/
 
 ValueSet: GroupHaemophilia
 Id: disease-group-haemophilia
 Title: "Haemophilia (هموفیلی)"
 Description: "Proposal, replaceable: Hereditary lack of factors VIII, IX and XI, and von Willebrand's disease; other defects of clotting are left out."
 * insert Proposal(A-21)
-* include codes from system $icd10 where code regex /D66(\.[0-9])?|D67(\.[0-9])?|D68\.[0-2]/
+* include codes from system $icd10 where code regex /D66(\.?[0-9]{1,2})?|D67(\.?[0-9]{1,2})?|D68\.?[0-2]/
 
 ValueSet: GroupMs
 Id: disease-group-ms
 Title: "Multiple sclerosis (ام‌اس)"
 Description: "Proposal, replaceable: G35."
 * insert Proposal(A-22)
-* include codes from system $icd10 where code regex /G35(\.[0-9])?/
+* include codes from system $icd10 where code regex /G35(\.?[0-9]{1,2})?/
 
 ValueSet: GroupDialysis
 Id: disease-group-dialysis
 Title: "Dialysis (دیالیز)"
 Description: "Proposal, replaceable: Care involving dialysis, dependence on it, or the procedure itself. Chronic kidney disease (N18) alone is no dialysis."
 * insert Proposal(A-23)
-* include codes from system $icd10 where code regex /Z49(\.[0-9])?|Z99\.2/
+* include codes from system $icd10 where code regex /Z49(\.?[0-9]{1,2})?|Z99\.?2/
 * include codes from system $icd9 where code regex /39\.95|54\.98/
 * include $sct#302497006 "Haemodialysis"
 * include $sct#71192002 "Peritoneal dialysis"
@@ -214,43 +214,43 @@ Id: disease-group-metabolic
 Title: "Metabolic diseases (متابولیک)"
 Description: "Proposal, replaceable: E70 to E88 without cystic fibrosis (E84, a group of its own) and without disorders of fluid and electrolytes (E86, E87), which are states and not diseases of metabolism."
 * insert Proposal(A-24)
-* include codes from system $icd10 where code regex /E7[0-9](\.[0-9])?|E8[0-8](\.[0-9])?/
-* exclude codes from system $icd10 where code regex /E84(\.[0-9])?|E86(\.[0-9])?|E87(\.[0-9])?/
+* include codes from system $icd10 where code regex /E7[0-9](\.?[0-9]{1,2})?|E8[0-8](\.?[0-9]{1,2})?/
+* exclude codes from system $icd10 where code regex /E84(\.?[0-9]{1,2})?|E86(\.?[0-9]{1,2})?|E87(\.?[0-9]{1,2})?/
 
 ValueSet: GroupEb
 Id: disease-group-eb
 Title: "Epidermolysis bullosa (بال‌پروانه‌ای)"
 Description: "Proposal, replaceable: Q81."
 * insert Proposal(A-25)
-* include codes from system $icd10 where code regex /Q81(\.[0-9])?/
+* include codes from system $icd10 where code regex /Q81(\.?[0-9]{1,2})?/
 
 ValueSet: GroupSma
 Id: disease-group-sma
 Title: "Spinal muscular atrophy (SMA)"
 Description: "Proposal, replaceable: G12.0 and G12.1; motor neuron disease (G12.2) is left out."
 * insert Proposal(A-26)
-* include codes from system $icd10 where code regex /G12\.[01]/
+* include codes from system $icd10 where code regex /G12\.?[01]/
 
 ValueSet: GroupCf
 Id: disease-group-cf
 Title: "Cystic fibrosis (CF)"
 Description: "Proposal, replaceable: E84, which metabolic diseases leave out."
 * insert Proposal(A-27)
-* include codes from system $icd10 where code regex /E84(\.[0-9])?/
+* include codes from system $icd10 where code regex /E84(\.?[0-9]{1,2})?/
 
 ValueSet: GroupAutism
 Id: disease-group-autism
 Title: "Autism (اوتیسم)"
 Description: "Proposal, replaceable: F84."
 * insert Proposal(A-28)
-* include codes from system $icd10 where code regex /F84(\.[0-9])?/
+* include codes from system $icd10 where code regex /F84(\.?[0-9]{1,2})?/
 
 ValueSet: GroupKidneyTransplant
 Id: disease-group-kidney-transplant
 Title: "Kidney transplant (پیوند کلیه)"
 Description: "Proposal, replaceable: Status, failure or rejection, and the operation."
 * insert Proposal(A-29)
-* include codes from system $icd10 where code regex /Z94\.0|T86\.1/
+* include codes from system $icd10 where code regex /Z94\.?0|T86\.?1/
 * include codes from system $icd9 where code regex /55\.6[19]?/
 * include $sct#70536003 "Transplant of kidney"
 
@@ -259,7 +259,7 @@ Id: disease-group-liver-transplant
 Title: "Liver transplant (پیوند کبد)"
 Description: "Proposal, replaceable: Status, failure or rejection, and the operation."
 * insert Proposal(A-30)
-* include codes from system $icd10 where code regex /Z94\.4|T86\.4/
+* include codes from system $icd10 where code regex /Z94\.?4|T86\.?4/
 * include codes from system $icd9 where code regex /50\.5[19]?/
 * include $sct#18027006 "Transplantation of liver"
 
@@ -268,7 +268,7 @@ Id: disease-group-heart-transplant
 Title: "Heart transplant (پیوند قلب)"
 Description: "Proposal, replaceable: Status (also of heart and lungs together), failure or rejection, and the operation."
 * insert Proposal(A-31)
-* include codes from system $icd10 where code regex /Z94\.[13]|T86\.[23]/
+* include codes from system $icd10 where code regex /Z94\.?[13]|T86\.?[23]/
 * include codes from system $icd9 where code regex /37\.51|33\.6/
 * include $sct#32413006 "Transplantation of heart"
 
@@ -277,7 +277,7 @@ Id: disease-group-pancreas-transplant
 Title: "Pancreas transplant (پیوند پانکراس)"
 Description: "Proposal, replaceable: Z94.8 does not say which organ: the operation tells it, or the fifth digit where a centre writes one."
 * insert Proposal(A-32)
-* include codes from system $icd10 where code regex /Z94\.83/
+* include codes from system $icd10 where code regex /Z94\.?83/
 * include codes from system $icd9 where code regex /52\.8[0-6]?/
 * include $sct#62438007 "Transplantation of pancreas"
 
@@ -286,7 +286,7 @@ Id: disease-group-intestine-transplant
 Title: "Intestine transplant (پیوند روده)"
 Description: "Proposal, replaceable: Z94.8 does not say which organ: the operation tells it, or the fifth digit where a centre writes one."
 * insert Proposal(A-33)
-* include codes from system $icd10 where code regex /Z94\.82/
+* include codes from system $icd10 where code regex /Z94\.?82/
 * include codes from system $icd9 where code regex /46\.97/
 
 ValueSet: GroupLungTransplant
@@ -294,7 +294,7 @@ Id: disease-group-lung-transplant
 Title: "Lung transplant (پیوند ریه)"
 Description: "Proposal, replaceable: Status (also of heart and lungs together) and the operation."
 * insert Proposal(A-34)
-* include codes from system $icd10 where code regex /Z94\.[23]/
+* include codes from system $icd10 where code regex /Z94\.?[23]/
 * include codes from system $icd9 where code regex /33\.5[0-2]?|33\.6/
 * include $sct#88039007 "Transplant of lung"
 
@@ -303,7 +303,7 @@ Id: disease-group-bone-marrow-transplant
 Title: "Bone-marrow transplant (پیوند مغز استخوان)"
 Description: "Proposal, replaceable: Named in the subject line alone. Z94.8 does not say which organ: the operation tells it, or the fifth digit where a centre writes one."
 * insert Proposal(A-02)
-* include codes from system $icd10 where code regex /Z94\.8[14]|T86\.0/
+* include codes from system $icd10 where code regex /Z94\.?8[14]|T86\.?0/
 * include codes from system $icd9 where code regex /41\.0[0-9]/
 * include $sct#23719005 "Transplantation of bone marrow"
 
@@ -312,36 +312,36 @@ Id: disease-group-cancer
 Title: "Cancer (سرطان)"
 Description: "Proposal, replaceable: Malignant and in situ neoplasms. What is reportable to the registry is a set of its own."
 * insert Proposal(A-35)
-* include codes from system $icd10 where code regex /C[0-8][0-9](\.[0-9])?|C9[0-7](\.[0-9])?|D0[0-9](\.[0-9])?/
+* include codes from system $icd10 where code regex /C[0-8][0-9](\.?[0-9]{1,2})?|C9[0-7](\.?[0-9]{1,2})?|D0[0-9](\.?[0-9]{1,2})?/
 
 ValueSet: GroupCardiovascular
 Id: disease-group-cardiovascular
 Title: "Cardiovascular disease (بیماری قلبی-عروقی)"
 Description: "Proposal, replaceable: Chapter IX."
 * insert Proposal(A-36)
-* include codes from system $icd10 where code regex /I[0-9][0-9](\.[0-9])?/
+* include codes from system $icd10 where code regex /I[0-9][0-9](\.?[0-9]{1,2})?/
 
 ValueSet: GroupChronicMental
 Id: disease-group-chronic-mental
 Title: "Chronic mental illness (بیماری‌های روانی مزمن)"
 Description: "Proposal, replaceable: F20 to F39 without what is acute or a single episode by its definition (F23, F30, F32)."
 * insert Proposal(A-37)
-* include codes from system $icd10 where code regex /F2[0-9](\.[0-9])?|F3[0-9](\.[0-9])?/
-* exclude codes from system $icd10 where code regex /F23(\.[0-9])?|F30(\.[0-9])?|F32(\.[0-9])?/
+* include codes from system $icd10 where code regex /F2[0-9](\.?[0-9]{1,2})?|F3[0-9](\.?[0-9]{1,2})?/
+* exclude codes from system $icd10 where code regex /F23(\.?[0-9]{1,2})?|F30(\.?[0-9]{1,2})?|F32(\.?[0-9]{1,2})?/
 
 ValueSet: GroupDentistry
 Id: disease-group-dentistry
 Title: "Dentistry (گروه دندانپزشکی)"
 Description: "Proposal, replaceable: Diseases of teeth, jaws, salivary glands and mouth."
 * insert Proposal(A-38)
-* include codes from system $icd10 where code regex /K0[0-9](\.[0-9])?|K1[0-4](\.[0-9])?/
+* include codes from system $icd10 where code regex /K0[0-9](\.?[0-9]{1,2})?|K1[0-4](\.?[0-9]{1,2})?/
 
 ValueSet: GroupCellInfertility
 Id: disease-group-cell-infertility
 Title: "Cell medicine and infertility (گروه طب سلولی و ناباروری)"
 Description: "Proposal, replaceable: Infertility; services of cell medicine come from the package table."
 * insert Proposal(A-39)
-* include codes from system $icd10 where code regex /N46(\.[0-9])?|N97(\.[0-9])?/
+* include codes from system $icd10 where code regex /N46(\.?[0-9]{1,2})?|N97(\.?[0-9]{1,2})?/
 * include $sct#63487001 "Assisted fertilization"
 
 ValueSet: RegistryReportable
@@ -350,12 +350,12 @@ Title: "Reportable to the cancer registry"
 Description: "Proposal, replaceable: the group of cancer, and the neoplasms of D45 to D47 that ICD-O-3 counts as malignant (polycythaemia vera, myelodysplastic syndromes, other neoplasms of blood)."
 * insert Proposal(A-35)
 * include codes from valueset GroupCancer
-* include codes from system $icd10 where code regex /D4[5-7](\.[0-9])?/
+* include codes from system $icd10 where code regex /D4[5-7](\.?[0-9]{1,2})?/
 
 ValueSet: TransplantUnnamed
 Id: transplant-unnamed
 Title: "Transplant status that does not name the organ"
 Description: "Proposal, replaceable: Z94.8 and T86.8 stand for pancreas, intestine, marrow and others; a procedure has to tell which."
 * insert Proposal(A-32)
-* include codes from system $icd10 where code regex /Z94\.8|T86\.8/
+* include codes from system $icd10 where code regex /Z94\.?8|T86\.?8/
 

@@ -89,3 +89,14 @@ def test_only_what_never_left_is_overtaken() -> None:
 
     older = [exchange(s) for s in ("due", "held", "in_flight", "unknown", "delivered", "parked")]
     assert {e.id for e, _ in routes.overtake([*older, exchange("due", "other")], "d")} == {"due", "held"}
+
+
+def test_what_is_derived_from_the_whole_adds_and_never_changes() -> None:
+    """A derived element beside what an item brought; a derived resource behind what the items brought."""
+    patient = {"resourceType": "Patient", "id": "a", "gender": "female"}
+    body = documents.assemble(programme(), CASE, [item(1, patient)], AT)
+    claim = {"resourceType": "Claim", "id": "c", "status": "active"}
+    more = {"resources": [{"resourceType": "Patient", "id": "a", "gender": "male", "active": True}, claim]}
+    bundle = json.read(documents.with_derived(programme(), body, json.write(more)))
+    assert [each["resource"] for each in bundle["entry"]] == [{**patient, "active": True}, claim]
+    assert bundle["id"] == json.read(body)["id"]
