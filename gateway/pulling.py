@@ -43,4 +43,4 @@ def mount(app: FastAPI, settings: Settings, ledger: Ledger, known: Definitions |
     made = pull.make_app(
         settings.pull, settings.sender, ledger, known, clock, events, id_key(settings), by_certificate, verify
     )
-    app.mount(settings.pull.path, made)
+    app.router.routes.extend(pull.routes(settings.pull.path, made))

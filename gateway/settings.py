@@ -174,15 +174,51 @@ class RevocationSource(Part, frozen=True, kw_only=True):
             raise ValueError("name is made of letters, digits, - and _")
 
 
+class Organisation(Part, frozen=True, kw_only=True):
+    """One sender whose resources a repository may see, within days of its own."""
+
+    sender: str
+    valid_from: str = ""  # ISO days, inclusive
+    valid_to: str = ""
+
+
+class Endpoint(Part, frozen=True, kw_only=True):
+    """Where a repository may have itself notified: this URL and what lies below it, and no other."""
+
+    url: str  # "https://host:port/path"; its origin is that of the peer
+    peer: str  # TLS peer entry under [peer.NAME]
+    private: bool = False  # the address is one of our own network, or this machine
+
+
 class Repository(Part, frozen=True, kw_only=True):
     """What a repository that pulls may see. Its programmes and credentials are those of the sender of that id."""
 
     sender: str  # id of a [[sender]] with the role repository
     scopes: tuple[str, ...] = ("system/*.rs",)  # SMART scopes that it may have
     senders: tuple[str, ...] = ()  # only what these sent; empty: what any sender of its programmes sent
+    organisation: tuple[Organisation, ...] = ()  # and what these sent, each within its own days
     valid_from: str = ""  # ISO days, inclusive
     valid_to: str = ""
     jwks: str = ""  # file with its public keys (RFC 7517), for SMART backend services
+    endpoint: tuple[Endpoint, ...] = ()  # where its subscriptions may notify
+
+
+class Share(Part, frozen=True, kw_only=True):
+    """A rule by which repositories see resources of senders that are not theirs: agendas across a territory.
+
+    Whose: `senders`, and those whose entry of the reference data (kind `registry`, key the sender's id) has the same
+    value in `by` today as the repository's own entry.
+    """
+
+    programme: str
+    to: tuple[str, ...]  # repositories, by their sender id
+    types: tuple[str, ...] = ()  # every resource of these types
+    when: tuple[str, ...] = ()  # those that a search finds: "Slot?service-type=…"; without chains
+    senders: tuple[str, ...] = ()
+    registry: str = ""  # kind of reference data
+    by: str = ""
+    valid_from: str = ""  # ISO days, inclusive
+    valid_to: str = ""
 
 
 class Pull(Part, frozen=True, kw_only=True):
@@ -196,7 +232,12 @@ class Pull(Part, frozen=True, kw_only=True):
     page_bytes: int = 8 * 1024 * 1024
     exports: int = 4  # bulk exports of one repository at a time
     export_hours: int = 24  # how long a finished export can be fetched
+    export_file_bytes: int = 256 * 1024 * 1024  # of one file of an export, about
+    subscriptions: int = 50  # of one repository
+    notify_tries: int = 40  # failures in a row after which a subscription is parked
+    event_days: int = 30  # how long notified events can be asked for again
     repository: tuple[Repository, ...] = ()
+    share: tuple[Share, ...] = ()
 
 
 class Cluster(Part, frozen=True, kw_only=True):
@@ -271,6 +312,7 @@ def secret(reference: str) -> bytes:
 
 _PATHS = frozenset(
     {"home", "data", "certificate", "key", "chain", "ca", "client_ca", "crl", "id_key", "trust", "jwks", "anchors"}
+    | {"encryption_key", "client_secret", "user_password", "token_file", "errors"}  # options of destinations
 )
 
 

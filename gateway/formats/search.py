@@ -162,17 +162,37 @@ class Order(Value, frozen=True, kw_only=True):
     descending: bool = False
 
 
+class Shared(Value, frozen=True, kw_only=True):
+    """What a rule shares: resources of one type, of a programme, from these senders, of which all of `where` holds.
+
+    `where` has no chains: it looks at the resource alone.
+    """
+
+    programme: str
+    type: str
+    senders: tuple[str, ...]
+    where: tuple[AnyOf, ...] = ()
+
+
 class Scope(Value, frozen=True, kw_only=True):
-    """Whose resources may be seen at all: of these programmes, from these senders (None: all of them)."""
+    """Whose resources may be seen at all: of these programmes, from these senders (None: all of them).
+
+    `shares` are seen besides. They are single resources: the document that carried one is not shared with it.
+    """
 
     programmes: tuple[str, ...]
     senders: tuple[str, ...] | None = None
+    shares: tuple[Shared, ...] = ()
 
 
 class Search(Value, frozen=True, kw_only=True):
-    """All of `where`, as things stood at feed number `feed`; `after` is the `key` of the last hit seen."""
+    """All of `where`, as things stood at feed number `feed`; `after` is the `key` of the last hit seen.
+
+    `types` asks for several types at once; then `type` is empty, and `where` names the parameters of each.
+    """
 
     type: str
+    types: tuple[str, ...] = ()
     scope: Scope
     feed: int
     where: tuple[AnyOf, ...] = ()

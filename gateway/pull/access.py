@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -23,12 +23,15 @@ from gateway.formats.search import Scope
 from gateway.message import Language
 from gateway.pull import jwks
 from gateway.pull.seal import Seal
+from gateway.pull.sharing import Sharing
 from gateway.settings import Pull, Repository, Sender
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_SECONDS: Final = 300
 _SKEW: Final = 5
-_SCOPE: Final = re.compile(r"system/(\*|[A-Z][A-Za-z]+)\.(read|\*|c?r?u?d?s?)", re.ASCII)
+_SCOPE: Final = re.compile(r"system/(\*|[A-Z][A-Za-z]+)\.(read|write|\*|c?r?u?d?s?)", re.ASCII)
+_V1: Final = {"read": "rs", "write": "cud", "*": "cruds"}
+SUBSCRIPTION: Final = "Subscription"
 
 ByCertificate = Callable[[Mapping[str, Any]], Sender | None]
 """The sender of an ASGI connection's client certificate; None without one. Raises `NotAllowed`."""
@@ -44,7 +47,7 @@ class Memory(Protocol):
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """A repository that may ask. `granted` maps a type, or "*", to letters: r to read, s to search."""
+    """A repository that may ask. `granted` maps a type, or "*", to letters: r to read, s to search (and c, u, d)."""
 
     id: str
     scope: Scope
@@ -62,16 +65,24 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def granted(scopes: Sequence[str]) -> dict[str, str]:
-    """Letters by type; only reading and searching exist here, whatever else a scope names."""
+    """Letters by type. Only a Subscription can be created, updated and deleted here, whatever else a scope names."""
     found: dict[str, str] = {}
     for each in scopes:
         match = _SCOPE.fullmatch(each)
         if match is None:
             continue
-        letters = "rs" if match[2] in ("read", "*") else "".join(x for x in match[2] if x in "rs")
-        if letters:
-            found[match[1]] = "".join(sorted(set(found.get(match[1], "") + letters)))
+        type, letters = match[1], _V1.get(match[2], match[2])
+        _grant(found, type, "".join(x for x in letters if x in "rs"))
+        if type in ("*", SUBSCRIPTION):
+            _grant(found, SUBSCRIPTION, "".join(x for x in letters if x in "cud"))
     return found
+
+
+def _grant(found: dict[str, str], type: str, letters: str) -> None:
+    """In the order in which SMART wants them: cruds."""
+    if letters:
+        both = found.get(type, "") + letters
+        found[type] = "".join(each for each in "cruds" if each in both)
 
 
 def narrow(asked: Mapping[str, str], allowed: Mapping[str, str]) -> dict[str, str]:
@@ -80,10 +91,7 @@ def narrow(asked: Mapping[str, str], allowed: Mapping[str, str]) -> dict[str, st
     for type, letters in asked.items():
         for other, theirs in allowed.items():
             if type in (other, "*") or other == "*":
-                key = other if type == "*" else type
-                both = "".join(x for x in letters if x in theirs)
-                if both:
-                    found[key] = "".join(sorted(set(found.get(key, "") + both)))
+                _grant(found, other if type == "*" else type, "".join(x for x in letters if x in theirs))
     return found
 
 
@@ -105,8 +113,9 @@ class Access:
         key: bytes,
         by_certificate: ByCertificate,
         verify: Verify,
+        sharing: Sharing,
     ) -> None:
-        self._settings, self._memory, self._clock = settings, memory, clock
+        self._settings, self._memory, self._clock, self._sharing = settings, memory, clock, sharing
         self._by_certificate, self._verify = by_certificate, verify
         self._seal = Seal(key, "token")
         self._known = {each.sender: _known(each, senders) for each in settings.repository}
@@ -124,9 +133,22 @@ class Access:
             id, scopes = sender.id, None
         else:
             raise NotAllowed("GW-PULL-001")
+        await self._sharing.refresh()
         found = self.entitled(id, scopes)
         self._spend(id)
         return found
+
+    async def today(self, id: str) -> Caller:
+        """The repository itself, with everything that its entry gives it; `NotAllowed` where that is nothing."""
+        await self._sharing.refresh()
+        return self.entitled(id)
+
+    def entry(self, id: str) -> Repository:
+        """Its entry in the settings."""
+        known = self._known.get(id)
+        if known is None:
+            raise NotAllowed("GW-PULL-001")
+        return known.entry
 
     def entitled(self, id: str, scopes: Mapping[str, str] | None = None) -> Caller:
         """What that repository may see today."""
@@ -139,7 +161,7 @@ class Access:
         allowed = granted(entry.scopes)
         return Caller(
             id=id,
-            scope=Scope(programmes=known.sender.programmes, senders=entry.senders or None),
+            scope=self._sharing.scope(entry, known.sender),
             granted=allowed if scopes is None else narrow(scopes, allowed),
             language=known.sender.language,
         )
@@ -232,12 +254,6 @@ def _known(entry: Repository, senders: Sequence[Sender]) -> _Known:
         raise Misconfigured(detail=f"[[pull.repository]] {entry.sender}: no sender of that id has the role repository")
     if len(granted(entry.scopes)) == 0:
         raise Misconfigured(detail=f"[[pull.repository]] {entry.sender}: no scope that can be granted")
-    try:
-        for day in (entry.valid_from, entry.valid_to):
-            if day:
-                date.fromisoformat(day)
-    except ValueError:
-        raise Misconfigured(detail=f"[[pull.repository]] {entry.sender}: a day is not an ISO date") from None
     try:
         keys = jwks.read(Path(entry.jwks).read_bytes()) if entry.jwks else {}
     except (OSError, Refused) as error:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from gateway.clock import Clock
 from gateway.errors import GatewayError, NotAllowed, Refused, TooLarge
 from gateway.formats.search import Searchable
-from gateway.message import AuditRecord, Committed, Step
+from gateway.message import AuditRecord, Committed, RegistryEntry, Step
 from gateway.pull import query
 from gateway.pull.access import Access, Caller, Memory
 from gateway.pull.extract import ID
@@ -41,6 +41,7 @@ class Holding(Searchable, Memory, Protocol):
 
     async def commit(self, step: Step) -> Committed: ...
     async def feed(self) -> int: ...
+    async def registry(self, programme: str) -> Sequence[RegistryEntry]: ...
 
 
 class Api:

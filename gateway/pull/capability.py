@@ -7,7 +7,8 @@ from typing import Final
 
 from gateway.message import Json
 from gateway.pull.instants import text
-from gateway.pull.parameters import Definitions
+from gateway.pull.parameters import Definitions, Parameter
+from gateway.pull.query import COMMON
 
 SOFTWARE: Final = "gateway"
 _INSTANCE: Final = ("read", "vread", "history-instance", "history-type", "search-type")
@@ -27,7 +28,8 @@ def statement(definitions: Definitions, base: str, at: datetime, version: str) -
             "description": "Mutual TLS, or SMART backend services (private_key_jwt with ES384 or RS384).",
         },
         "resource": [_resource(definitions, each) for each in definitions.types] + [_BINARY],
-        "interaction": [{"code": "history-system"}],
+        "interaction": [{"code": "history-system"}, {"code": "search-system"}],
+        "searchParam": [_parameter(each) for each in definitions.of("Patient").values() if each.code in COMMON],
         "operation": [
             {"name": "export", "definition": "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/export"},
         ],
@@ -70,7 +72,7 @@ def _resource(definitions: Definitions, type: str) -> Json:
         "conditionalRead": "not-match",
         "searchInclude": [f"{type}:*", *(f"{type}:{each}" for each in references)],
         "searchRevInclude": reverse,
-        "searchParam": [{"name": each.code, "definition": each.url, "type": each.kind} for each in parameters],
+        "searchParam": [_parameter(each) for each in parameters],
     }
     if type == "Patient":
         found["operation"] = [
@@ -78,6 +80,10 @@ def _resource(definitions: Definitions, type: str) -> Json:
             {"name": "export", "definition": "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/patient-export"},
         ]
     return found if reverse else {name: each for name, each in found.items() if name != "searchRevInclude"}
+
+
+def _parameter(found: Parameter) -> Json:
+    return {"name": found.code, "definition": found.url, "type": found.kind}
 
 
 def smart(base: str) -> Json:

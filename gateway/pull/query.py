@@ -35,7 +35,7 @@ from gateway.formats.search import (
 from gateway.message import Finding
 from gateway.pull import extract
 from gateway.pull.instants import micros, span
-from gateway.pull.parameters import KINDS, Definitions, Parameter
+from gateway.pull.parameters import DOCUMENT, KINDS, Definitions, Parameter
 
 MAX_PARAMETERS: Final = 100
 MAX_VALUES: Final = 100
@@ -48,6 +48,9 @@ _NUMBER: Final = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?", re
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _SPLIT: Final = {mark: re.compile(rf"((?:[^\\{mark}]|\\.)*)(?:\{mark}|$)", re.DOTALL) for mark in ",|"}
 _PLAIN: Final = frozenset({"_format", "_pretty", "_cursor"})
+_OF_VERSIONS: Final = ("_id", "_lastUpdated")
+COMMON: Final = (*_OF_VERSIONS, "_profile", "_tag", "_security", "_source", DOCUMENT)
+"""The parameters that every type has, and a search of the whole system."""
 
 Pair = tuple[str, str]
 
@@ -58,12 +61,17 @@ class Include(msgspec.Struct, frozen=True):
     type: str
     parameter: str
     target: str = ""
+    iterate: bool = False  # also of what was included
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What a search URL asks for. `used` are the pairs that had an effect; they make the self link."""
+    """What a search URL asks for. `used` are the pairs that had an effect; they make the self link.
+
+    `types` are those of a search of the whole system; its `type` is empty.
+    """
 
     type: str
+    types: tuple[str, ...] = ()
     where: tuple[AnyOf, ...] = ()
     sort: tuple[Order, ...] = ()
     count: int = DEFAULT_COUNT
@@ -125,8 +133,8 @@ class Reader:
     def __init__(self, definitions: Definitions, base: str, now: datetime) -> None:
         self.definitions, self.base, self.now = definitions, base.rstrip("/") + "/", now
 
-    def read(self, type: str, given: Sequence[Pair], strict: bool) -> Query:
-        """The query; `Refused` with a code for what cannot be done."""
+    def read(self, type: str, given: Sequence[Pair], strict: bool, types: Sequence[str] = ()) -> Query:
+        """The query; `Refused` with a code for what cannot be done. Without a type, of all of `types`."""
         where: list[AnyOf] = []
         used: list[Pair] = []
         ignored: list[Finding] = []
@@ -134,7 +142,7 @@ class Reader:
         for name, value in given:
             try:
                 if not self._control(type, name, value, result):
-                    where.append(self.condition(type, name, value))
+                    where.append(self.condition(type, name, value) if type else self._common(types, name, value))
             except Unknown as fault:
                 if strict:
                     raise
@@ -143,7 +151,8 @@ class Reader:
             if name not in _PLAIN:
                 used.append((name, value))
         asked: dict[str, Any] = {name: each for name, each in result.items() if not name.startswith("_")}
-        return Query(type=type, where=tuple(where), used=tuple(used), ignored=tuple(ignored), **asked)
+        base = Query(type=type, types=tuple(types), where=tuple(where), used=tuple(used), ignored=tuple(ignored))
+        return msgspec.structs.replace(base, **asked)
 
     def _control(self, type: str, name: str, value: str, result: dict[str, object]) -> bool:
         """Whether the parameter says how results are given, and not which."""
@@ -161,6 +170,14 @@ class Reader:
         return True
 
     # --- conditions ----------------------------------------
+
+    def _common(self, types: Sequence[str], name: str, value: str) -> AnyOf:
+        """A parameter that every type has: what it asks of each of them (FHIR R4 3.1.1.2)."""
+        if name.partition(":")[0] not in COMMON:
+            raise Unknown("GW-PULL-004", name=name[:60], type="*")
+        found = [self.condition(each, name, value) for each in types]
+        terms = dict.fromkeys(term for each in found for term in each.terms)
+        return AnyOf(terms=tuple(terms), negated=any(each.negated for each in found))
 
     def condition(self, type: str, name: str, value: str, depth: int = 0) -> AnyOf:
         """One parameter. Raises `Unknown` where it is not known for the type, `Refused` where it is malformed."""
@@ -377,6 +394,9 @@ def _sort(reader: Reader, type: str, name: str, value: str) -> Control:
         code = each.removeprefix("-")
         if not code:
             _bad(name)
+        if not type and code in _OF_VERSIONS:
+            made.append(Order(parameter=code, descending=each.startswith("-")))
+            continue
         parameter = reader.definitions.of(type).get(code)
         if parameter is None:
             raise Unknown("GW-PULL-004", name=code[:60], type=type)
@@ -395,15 +415,16 @@ def _elements(reader: Reader, type: str, name: str, value: str) -> Control:
 
 
 def _include(reader: Reader, type: str, name: str, value: str) -> Control:
+    name, _, iterate = name.partition(":")
     parts = value.split(":")
     source, code, target = (*parts, "", "")[:3]
     parameter = reader.definitions.of(source).get(code)
     known = code == "*" or (parameter is not None and parameter.kind == "reference")
     if not 2 <= len(parts) <= 3 or not known or (target and target not in reader.definitions.types):
         raise Unknown("GW-PULL-004", name=f"{name}={value}"[:60], type=type)
-    if name == "_include" and source != type:
+    if name == "_include" and type and source != type and not iterate:
         raise Unknown("GW-PULL-004", name=f"{name}={value}"[:60], type=type)
-    return name.removeprefix("_"), (Include(source, code, target),)
+    return name.removeprefix("_"), (Include(source, code, target, bool(iterate)),)
 
 
 def _cursor(reader: Reader, type: str, name: str, value: str) -> Control:
@@ -422,7 +443,10 @@ _CONTROLS: Final[Mapping[str, Callable[[Reader, str, str, str], Control]]] = {
     "_total": _one_of("total", "none", "estimate", "accurate"),
     "_include": _include,
     "_revinclude": _include,
+    "_include:iterate": _include,
+    "_revinclude:iterate": _include,
     "_cursor": _cursor,
+    "_type": _ignore,  # of a search of the whole system, which has read it already
     "_format": _ignore,
     "_pretty": _ignore,
 }

@@ -136,19 +136,46 @@ async def search_post(api: Api, request: Request) -> Response:
     return await _search(api, request, [*_given(request), *(await form(request))])
 
 
-async def _search(api: Api, request: Request, given: list[Pair]) -> Response:
-    caller, type = await api.access.caller(request), api.type(request)
-    caller.need(type, "s")
+async def system_get(api: Api, request: Request) -> Response:
+    """Search of several types at once, by URL: `_type`, and the parameters that every type has."""
+    return await _search(api, request, _given(request), whole=True)
+
+
+async def system_post(api: Api, request: Request) -> Response:
+    """The same by form."""
+    return await _search(api, request, [*_given(request), *(await form(request))], whole=True)
+
+
+def _types(api: Api, caller: Caller, given: Sequence[Pair]) -> tuple[str, ...]:
+    """What a search of the whole system looks at: the types that are named, or all that the caller may search."""
+    named = one(given, "_type")
+    if named is None:
+        return tuple(each for each in api.definitions.types if caller.may(each, "s"))
+    found = tuple(dict.fromkeys(named.split(",")))
+    if set(found) - set(api.definitions.types):
+        raise Refused("GW-PULL-005", name="_type")
+    for each in found:
+        caller.need(each, "s")
+    return found
+
+
+async def _search(api: Api, request: Request, given: list[Pair], whole: bool = False) -> Response:
+    caller, type = await api.access.caller(request), "" if whole else api.type(request)
+    if type:
+        caller.need(type, "s")
     sealed = one(given, "_cursor")
     cursor = None if sealed is None else api.searcher.cursor(sealed, caller, type)
     asked = given if cursor is None else [*cursor.pairs, *(p for p in given if p[0] == "_format")]
     media, base = respond.format_of(request, one(asked, "_format")), api.base(request)
-    wanted = Reader(api.definitions, base, api.clock.now()).read(type, asked, strict(request))
+    types = _types(api, caller, asked) if whole else ()
+    if whole and not types:
+        raise NotAllowed("GW-PULL-002")
+    wanted = Reader(api.definitions, base, api.clock.now()).read(type, asked, strict(request), types)
     feed = await api.store.feed()
     page = await api.searcher.run(wanted, caller, base, feed, cursor)
     outcome = respond.outcome(wanted.ignored, respond.language_of(request, caller.language)) if wanted.ignored else None
     count = len(page.matches) + len(page.included)
-    await api.listed(caller, "search-type", type, count, asked)
+    await api.listed(caller, "search-system" if whole else "search-type", type or "Resource", count, asked)
     return answer(search.bundle(page, wanted, base, api.definitions, outcome), media, api.definitions.model)
 
 

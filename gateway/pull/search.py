@@ -31,6 +31,8 @@ COUNTED: Final = 10_000
 
 MAX_ACCURATE: Final = 10_000_000
 MAX_INCLUDED: Final = 1_000
+MAX_ROUNDS: Final = 10
+"""How many times what was included is looked at again, for `:iterate`."""
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -78,6 +80,7 @@ class Searcher:
         at = cursor.feed if cursor is not None else feed
         asked = Search(
             type=query.type,
+            types=query.types,
             scope=caller.scope,
             feed=at,
             where=query.where,
@@ -86,7 +89,7 @@ class Searcher:
             after=cursor.after if cursor is not None else None,
             seconds=self._seconds,
         )
-        own = f"{base}{query.type}" + (f"?{urlencode(query.used)}" if query.used else "")
+        own = _address(base, query.type) + (f"?{urlencode(query.used)}" if query.used else "")
         if query.summary == "count" or query.count == 0:
             return Page(total=await self.store.count_matches(asked, MAX_ACCURATE), self=own)
         hits = await self.store.search(asked)
@@ -114,7 +117,7 @@ class Searcher:
     def _next(self, query: Query, caller: Caller, base: str, feed: int, after: Any, total: int | None) -> str:
         made = Cursor(id=caller.id, type=query.type, pairs=query.used, feed=feed, after=tuple(after), total=total)
         sealed = self._seal.close(msgspec.to_builtins(made), self.clock.now() + timedelta(seconds=CURSOR_SECONDS))
-        return f"{base}{query.type}?_cursor={sealed}"
+        return f"{_address(base, query.type)}?_cursor={sealed}"
 
     async def _total(self, query: Query, asked: Search, shown: int, more: bool) -> int | None:
         if query.total == "none":
@@ -130,22 +133,46 @@ class Searcher:
     async def _included(
         self, query: Query, matches: Sequence[KeptResource], caller: Caller, feed: int
     ) -> tuple[KeptResource, ...]:
-        """What `_include` and `_revinclude` add; a type that the caller may not read is not added."""
-        if not matches or not (query.include or query.revinclude):
-            return ()
-        found: dict[tuple[str, str], KeptResource] = {}
-        for type, ids in self.referred(matches, query.include).items():
-            if type in self.definitions.types and caller.may(type, "r"):
-                for each in await self.store.current(type, sorted(ids)[:MAX_INCLUDED], caller.scope, feed):
-                    found[each.type, each.id] = each
-        for include in query.revinclude:
-            for each in await self._referring(include, matches, caller, feed):
-                found[each.type, each.id] = each
+        """What `_include` and `_revinclude` add; a type that the caller may not read is not added.
+
+        `:iterate` looks at what was added, again and again, until nothing is new; `Refused` past the bounds.
+        """
         known = {(each.type, each.id) for each in matches}
-        extra = tuple(each for key, each in found.items() if key not in known)
-        if len(extra) > MAX_INCLUDED:
-            raise Refused("GW-PULL-012")
-        return extra
+        extra: list[KeptResource] = []
+        new, include, revinclude = list(matches), query.include, query.revinclude
+        for _ in range(MAX_ROUNDS):
+            if not new or not (include or revinclude):
+                return tuple(extra)
+            found = await self._added(new, include, revinclude, caller, feed)
+            new = [each for key, each in found.items() if key not in known]
+            known.update(found)
+            extra += new
+            if len(extra) > MAX_INCLUDED:
+                raise Refused("GW-PULL-012")
+            include = tuple(each for each in include if each.iterate)
+            revinclude = tuple(each for each in revinclude if each.iterate)
+        raise Refused("GW-PULL-012")
+
+    async def _added(
+        self,
+        matches: Sequence[KeptResource],
+        include: Sequence[Include],
+        revinclude: Sequence[Include],
+        caller: Caller,
+        feed: int,
+    ) -> dict[tuple[str, str], KeptResource]:
+        """What one look at these adds."""
+        found: dict[tuple[str, str], KeptResource] = {}
+        for type, ids in self.referred(matches, include).items():
+            if len(ids) > MAX_INCLUDED:
+                raise Refused("GW-PULL-012")
+            if type in self.definitions.types and caller.may(type, "r"):
+                for each in await self.store.current(type, sorted(ids), caller.scope, feed):
+                    found[each.type, each.id] = each
+        for one in revinclude:
+            for each in await self._referring(one, matches, caller, feed):
+                found[each.type, each.id] = each
+        return found
 
     def referred(self, matches: Iterable[KeptResource], includes: Sequence[Include]) -> Mapping[str, set[str]]:
         """Ids by type of what the matches refer to under the included parameters."""
@@ -186,6 +213,11 @@ class Searcher:
         if len(hits) > most:
             raise Refused("GW-PULL-012")
         return [each.resource for each in hits]
+
+
+def _address(base: str, type: str) -> str:
+    """Of a type, or of the whole system: then without the slash, as FHIR R4 3.1.0.9 writes it."""
+    return f"{base}{type}".rstrip("/")
 
 
 def proofs(carried: Iterable[KeptResource]) -> list[RefersTo]:

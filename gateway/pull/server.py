@@ -14,7 +14,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import errors
 from gateway.clock import Clock
@@ -24,6 +25,7 @@ from gateway.pull import export, respond, rest
 from gateway.pull.access import Access, ByCertificate, OAuthError, Verify
 from gateway.pull.api import Api, Holding, Trail, form
 from gateway.pull.parameters import Definitions
+from gateway.pull.sharing import Sharing
 from gateway.settings import Pull, Sender
 
 log: Final = structlog.get_logger("gateway.pull")
@@ -31,6 +33,8 @@ log: Final = structlog.get_logger("gateway.pull")
 Handler = Callable[[Api, Request], Awaitable[Response]]
 
 _ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
+    ("GET", "/", rest.system_get),
+    ("POST", "/_search", rest.system_post),
     ("GET", "/metadata", rest.metadata),
     ("GET", "/.well-known/smart-configuration", rest.smart),
     ("GET", "/$export", export.kick_off),
@@ -71,7 +75,8 @@ def make_app(
     `store` was opened with `definitions` as its indexer. `key` is secret and the same in every process that answers
     for this gateway; `by_certificate` and `verify` are described in `access.py`.
     """
-    access = Access(settings, senders, store, clock, key, by_certificate, verify)
+    sharing = Sharing(settings, definitions, clock, store.registry)
+    access = Access(settings, senders, store, clock, key, by_certificate, verify, sharing)
     api = Api(settings, store, definitions, access, clock, trail, key)
     routes = [Route(path, _endpoint(api, handler), methods=[method]) for method, path, handler in _ROUTES]
     routes.insert(0, Route("/token", partial(_token, api), methods=["POST"]))
@@ -81,6 +86,23 @@ def make_app(
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, partial(_on_defect, api))
     return app
+
+
+class _Root:
+    """The base itself, without a slash at its end: a search of the whole system (FHIR R4 3.1.0.9)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        await self._app(dict(scope) | {"root_path": path, "path": path + "/"}, receive, send)
+
+
+def routes(path: str, app: ASGIApp) -> list[BaseRoute]:
+    """Where the application answers: at the path, and below it."""
+    root = path.rstrip("/")
+    return [Route(root, _Root(app), methods=["GET"]), Mount(root, app)]
 
 
 def _endpoint(api: Api, handler: Handler) -> Any:

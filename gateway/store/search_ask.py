@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, exists, func, literal, or_, select, text
 from sqlalchemy.exc import OperationalError
 
@@ -109,7 +110,7 @@ def _matching(reading: Reading, asked: Search) -> list[ColumnElement[bool]]:
     first = _rarest(reading, terms, asked.where)
     known = any(isinstance(term, HasId) for condition in asked.where for term in condition.terms)
     found = [
-        of_type(_v, asked.type, first is None),
+        of_type(_v, asked.type, first is None, asked.types),
         as_it_stood(_v, asked.feed, first is None),
         in_scope(_v, asked.scope, first is None and not known),
     ]
@@ -265,7 +266,8 @@ def last_updated(reading: Reading, scope: Scope, feed: int) -> datetime | None:
 
 
 def carried(reading: Reading, id: str, scope: Scope) -> Document | None:
-    """The document, if a version that it carried is in scope."""
+    """The document, if a version that it carried is in scope. What is shared does not show what it came in."""
+    scope = msgspec.structs.replace(scope, shares=())
     theirs = select(_v.c.position).join(_kept, _SAME).where(_kept.c.document == id, in_scope(_v, scope, False))
     if reading.connection.execute(select(exists(theirs))).scalar():
         return document(reading, id)

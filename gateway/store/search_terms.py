@@ -24,6 +24,7 @@ from gateway.formats.search import (
     RefersTo,
     Reversed,
     Scope,
+    Shared,
     Term,
 )
 from gateway.store import search_tables as tables
@@ -44,24 +45,38 @@ def as_it_stood(table: Any, feed: int, walk: bool = True) -> ColumnElement[bool]
     return and_(position < end, table.c.until >= end, table.c.deleted == 0)
 
 
-def of_type(table: Any, type: str, walk: bool = True) -> ColumnElement[bool]:
-    """The type. For `walk` see `in_scope`."""
+def of_type(table: Any, type: str, walk: bool = True, types: Sequence[str] = ()) -> ColumnElement[bool]:
+    """The type, or one of `types`. For `walk` see `in_scope`."""
     column = table.c.type if walk else table.c.type.concat("")
-    same: ColumnElement[bool] = column == type
+    same: ColumnElement[bool] = column.in_(types) if types else column == type
     return same
 
 
 def in_scope(table: Any, scope: Scope, walk: bool = True) -> ColumnElement[bool]:
-    """Whose they are. An empty scope sees nothing.
+    """Whose they are, or what a rule shares. An empty scope sees nothing.
 
     Without `walk` the programme is compared as an expression, which no index answers: where the id is known, a
     database without statistics must not prefer to walk through everything of the programme.
     """
+    seen = [_own(table, scope, walk)]
+    seen += [_shared(table, each, walk) for each in scope.shares if each.senders]
+    return or_(*seen) if len(seen) > 1 else seen[0]
+
+
+def _own(table: Any, scope: Scope, walk: bool) -> ColumnElement[bool]:
     if not scope.programmes or (scope.senders is not None and not scope.senders):
         return false()
     programme = table.c.programme if walk else table.c.programme.concat("")
     seen: ColumnElement[bool] = programme.in_(scope.programmes)
     return seen if scope.senders is None else and_(seen, table.c.sender.in_(scope.senders))
+
+
+def _shared(table: Any, share: Shared, walk: bool) -> ColumnElement[bool]:
+    """The conditions look at the version alone, so they need neither a scope nor a feed number."""
+    terms = Terms(Scope(programmes=()), 0)
+    programme = table.c.programme if walk else table.c.programme.concat("")
+    mine = (programme == share.programme, of_type(table, share.type, False), table.c.sender.in_(share.senders))
+    return and_(*mine, *(terms.holds(each, table) for each in share.where))
 
 
 class Terms:

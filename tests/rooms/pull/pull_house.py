@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from gateway import pull, store
 from gateway.audit import events
@@ -66,7 +65,7 @@ class House:
             by_certificate,
             verify,
         )
-        mounted = Starlette(routes=[Mount("/fhir", app=self.app)])
+        mounted = Starlette(routes=pull.routes("/fhir", self.app))
         transport = httpx.ASGITransport(mounted)  # a defect raises here
         self.client = httpx.AsyncClient(transport=transport, base_url=HOST)
 
