@@ -74,6 +74,31 @@ class Title(Part, frozen=True, kw_only=True):
     zh: str
 
 
+class CalendarPlan(Part, frozen=True, kw_only=True):
+    """Working days and how days are written. Weekdays are ISO: 1 Monday to 7 Sunday."""
+
+    weekend: tuple[int, ...] = (6, 7)
+    week_starts: int = 1
+    holidays: str = ""  # CSV in the programme's folder: day, and working = 1 for a weekend day that is worked
+    calendar: Literal["gregorian", "jalali"] = "gregorian"
+    evaluate_after: str = "PT1H"  # after local midnight: when what fell due on the day before is looked for
+
+
+class SchedulePlan(Part, frozen=True, kw_only=True):
+    """A report that is due when a period has ended. `unit` is a grain column: one document for each of its values."""
+
+    name: str
+    kind: str  # of case and document: has a [[document]] and [[route]]s
+    measures: tuple[str, ...]
+    period: Literal["day", "week", "month", "quarter", "half-year", "year", "dates"] = "month"
+    calendar: Literal["gregorian", "jalali"] | None = None  # None: the programme's
+    unit: str = ""
+    after: str = "P0D"
+    valid_from: str = ""  # ISO day: periods that begin earlier are not reported; empty: from the first start on
+    valid_to: str = ""
+    on: tuple[str, ...] = ()  # "dates": the period ends the day before each of these
+
+
 class Programme(Part, frozen=True, kw_only=True):
     """The whole file, with the folder it came from."""
 
@@ -86,6 +111,8 @@ class Programme(Part, frozen=True, kw_only=True):
     document: tuple[DocumentPlan, ...]
     route: tuple[Route, ...]
     canonical: str = "https://gateway.invalid/fhir"  # base of our draft profiles; configurable by design
+    calendar: CalendarPlan = CalendarPlan()
+    schedule: tuple[SchedulePlan, ...] = ()
     profiles: tuple[str, ...] = ()  # further folders under profiles/ to load
     folder: str = ""
 

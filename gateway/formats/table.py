@@ -136,6 +136,10 @@ class Row:
         self.kinds = kinds or {}
         self.findings = findings
 
+    def moved(self, first: int) -> Row:
+        """The same row with its leaves numbered from `first`."""
+        return type(self)(self.heading, self.number, first, self.cells, self.kinds, self.findings)
+
     @property
     def size(self) -> int:
         return len(self.cells)

@@ -7,7 +7,7 @@ memory while it is grouped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from gateway.errors import TooLarge
@@ -30,7 +30,7 @@ class RowGroup:
         self.rows: list[Row] = []
         self.size = 0
         for row in rows:
-            self.rows.append(Row(row.heading, row.number, self.size, row.cells, row.kinds, row.findings))
+            self.rows.append(row.moved(self.size))
             self.size += len(row.cells)
 
     @property
@@ -66,10 +66,10 @@ class RowGroup:
                 yield datum, told[name, datum.value]
 
 
-def grouped(table: Table, keys: Sequence[TablePath]) -> Iterable[RowGroup]:
-    """The groups in the order of their first rows. A row with an empty key cell is a group of its own.
+def grouped(table: Table, keys: Callable[[Row], Sequence[str]]) -> Iterable[RowGroup]:
+    """The groups in the order of their first rows, by the values that `keys` gives for a row.
 
-    Raises `TooLarge` past 200,000 rows.
+    A row with an empty value is a group of its own. Raises `TooLarge` past 200,000 rows.
     """
     found: dict[tuple[str, ...], list[Row]] = {}
     sheets = [fold(sheet.name) for sheet in table.sheets]
@@ -78,7 +78,7 @@ def grouped(table: Table, keys: Sequence[TablePath]) -> Iterable[RowGroup]:
             raise TooLarge("GW-CORE-004", what="rows", actual="more", limit=str(MAX_ROWS))
         if all(cell == "" for cell in row.cells):
             continue
-        values = [fold(str(data[0].value)) if (data := row.get(key)) else "" for key in keys]
+        values = keys(row)
         alone = () if all(values) else (row.heading.sheet, str(row.number))
         found.setdefault((*values, *alone), []).append(row)
     return (RowGroup(rows, sheets) for rows in found.values())

@@ -117,9 +117,6 @@ class JsonRow(Row):
         path = f"$.{self.heading.sheet}[{self.number - 2}]"
         return Place(notation="json", path=f"{path}.{self.heading.label(key)}" if key >= 0 else path)
 
-    def at(self, first: int) -> Row:
-        return JsonRow(self.heading, self.number, first, self.cells, self.kinds, self.findings)
-
 
 def is_rows(value: Any) -> bool:
     """Whether a JSON value is an object whose members are lists of flat objects (and at least one is)."""

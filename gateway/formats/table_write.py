@@ -14,7 +14,7 @@ from openpyxl.styles import PatternFill
 from openpyxl.utils.exceptions import InvalidFileException
 
 from gateway.errors import Unreadable, mend, text
-from gateway.formats import media, table_csv, table_xlsx
+from gateway.formats import media, table_many, table_xlsx
 from gateway.formats.table import Table
 from gateway.formats.text import fold
 from gateway.message import Finding, Language
@@ -39,7 +39,7 @@ def returned(body: bytes, media_type: str, charset: str, findings: Sequence[Find
     try:
         if media_type == media.XLSX:
             return marked_workbook(body, table_xlsx.read(body), findings, language)
-        return workbook_of(table_csv.read(body, charset, "\t" if media_type == media.TSV else ""), findings, language)
+        return workbook_of(table_many.read(body, media_type, charset), findings, language)
     except Unreadable as error:
         return _only_findings(findings or [error.finding()], language)
 
@@ -73,7 +73,7 @@ def workbook_of(table: Table, findings: Sequence[Finding], language: Language) -
     book = openpyxl.Workbook()
     book.remove(book.active)
     cells = _by_cell(findings)
-    marked = {(name, row) for name, row, _ in cells}
+    marked = {(name, row) for name, row, _ in cells} | {("", row) for _, row, _ in cells}
     for number, sheet in enumerate(table.sheets, 1):
         page = book.create_sheet(sheet.name or f"{number}")
         for index, name in enumerate(sheet.heading.names, 1):
@@ -85,7 +85,7 @@ def workbook_of(table: Table, findings: Sequence[Finding], language: Language) -
                 if value != "":
                     _write(page, row.number, index, value)
         for (name, row_number, column), found in cells.items():
-            if name == sheet.name:
+            if name == sheet.name or not sheet.name:  # a CSV is one sheet, whatever its columns told
                 cell = page.cell(row=row_number, column=_index(table, name, column) + 1)
                 _mark(cell, found, language)
     return _saved(book)

@@ -11,7 +11,8 @@ import msgspec
 from gateway.errors import Misconfigured, Refused
 from gateway.formats.source import Source
 from gateway.map import document, files
-from gateway.map.intake import Piece, Taker, pieces
+from gateway.map.intake import pieces
+from gateway.map.intake_tables import Piece, Taker
 from gateway.map.output import Output
 from gateway.map.run import Run
 from gateway.message import Context, Finding, ItemResult, Json, Submission
@@ -43,12 +44,15 @@ class Engine:
             raise Misconfigured(detail=f"programme {submission.programme!r} is not loaded")
         today = context.now.astimezone(loaded.zone).date().isoformat()
 
+        def run_of(part: Source) -> Run:
+            return Run(context, part, context.sender_options, today)
+
         def fits(taker: Taker, source: Source) -> bool:
-            return taker.fits is None or taker.fits(Run(context, source, context.sender_options, today), source)
+            return taker.fits is None or taker.fits(run_of(source), source)
 
         index = 0
         try:
-            for piece in pieces(submission, loaded.takers, fits, context.sender_options):
+            for piece in pieces(submission, loaded.takers, fits, context.sender_options, run_of):
                 yield partial(self._one, piece, index, context, today)
                 index += 1
         except Refused as error:

@@ -132,12 +132,13 @@ _PARTS: Final[dict[str, Callable[[tuple[int, int, int]], Any]]] = {
     "year": lambda ymd: ymd[0],
     "month": lambda ymd: ymd[1],
     "day": lambda ymd: ymd[2],
+    "year-month": lambda ymd: f"{ymd[0]:04d}-{ymd[1]:02d}",
     "iso": lambda ymd: f"{ymd[0]:04d}-{ymd[1]:02d}-{ymd[2]:02d}",
     "slash": lambda ymd: f"{ymd[0]:04d}/{ymd[1]:02d}/{ymd[2]:02d}",
 }
 
 
-@function("to-jalali", least=1, shape="year|month|day|iso|slash")
+@function("to-jalali", least=1, shape="year|month|day|year-month|iso|slash")
 def _to_jalali(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
     part = _PARTS.get(word(arguments[0]))
     if part is None:

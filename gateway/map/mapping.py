@@ -63,6 +63,7 @@ class Required(msgspec.Struct, frozen=True):
     path: str
     when: Test | None
     warning: bool
+    parts: Callable[[Run, Source], Sequence[Source]] | None = None  # asked of each of these, instead of the whole
 
 
 class Ignored(msgspec.Struct, frozen=True):
@@ -87,6 +88,7 @@ class CompiledMapping(msgspec.Struct, frozen=True):
     ignored: tuple[Ignored, ...] = ()
     required: tuple[Required, ...] = ()
     group: tuple[TablePath, ...] = ()  # of a table: columns whose values join rows into one item
+    group_reads: tuple[Read | None, ...] = ()  # beside each: the expression that its value goes through, if any
 
     def apply(self, source: Source, context: Context, values: Mapping[str, str], today: str) -> ItemResult:
         """What the mapping makes of one item. `index`, `label` and the digests are set by the engine."""
@@ -94,7 +96,7 @@ class CompiledMapping(msgspec.Struct, frozen=True):
         planned = self._plan(run)
         self._check(run)
         resources = _build(run, planned)
-        subject = next((p.id for p in planned if p.template.name == self.subject), None)
+        subject = next((made[0].partition("/")[2] for name, made in run.made.items() if name[0] == self.subject), None)
         if subject is None:
             run.problem("GW-MAP-009", self._wanted(run, self.subject_place), what=self.subject)
         return ItemResult(
@@ -140,23 +142,25 @@ class CompiledMapping(msgspec.Struct, frozen=True):
             return None
         return CaseRef(kind=self.case_kind, id=keyed(run.context.id_key, run.context.sender, self.case_kind, key[0]))
 
-    def _wanted(self, run: Run, path: str) -> Place:
+    def _wanted(self, run: Run, path: str, here: Source | None = None) -> Place:
         """The place that should have had a value, in the sender's own notation as far as it is known."""
+        whole = (here or run.root).here
         if not path:
-            return run.root.here
+            return whole
         if self.notation == "table":
-            path = f"{run.root.here.path} column {path}"
+            if whole.notation == "json":
+                return Place(notation="json", path=f"{whole.path}.{path.rpartition('!')[2]}")
+            path = f"{whole.path} column {path.rpartition('!')[2]}"
         elif self.notation == "json" and not path.startswith("$"):
             path = f"$.{path}"
         return Place(notation=self.notation, path=path)  # type: ignore[arg-type]
 
     def _check(self, run: Run) -> None:
         for each in self.required:
-            if each.when is not None and not each.when(run, run.root):
-                continue
-            if each.read(run, run.root) is None:
-                place = self._wanted(run, each.path)
-                run.problem("GW-MAP-012" if each.warning else "GW-MAP-011", place, what=each.path)
+            for here in each.parts(run, run.root) if each.parts else (run.root,):
+                if (each.when is None or each.when(run, here)) and each.read(run, here) is None:
+                    place = self._wanted(run, each.path, here)
+                    run.problem("GW-MAP-012" if each.warning else "GW-MAP-011", place, what=each.path)
 
     def _loss(self, run: Run) -> tuple[Loss, ...]:
         unread = list(run.root.leaves(run.seen))
@@ -265,6 +269,7 @@ class FileCompiler:
         if not resources:
             self._trouble(self.node.spot, "`resources:` is missing")
         case_kind, case_key = self._case(top.get("case"))
+        group, group_reads = self._group(top.get("group"))
         return CompiledMapping(
             name=self.name,
             notation=self.reader.notation.name,
@@ -277,17 +282,23 @@ class FileCompiler:
             parts=tuple(self._part(child) for child in (top["parts"].items if "parts" in top else [])),
             ignored=tuple(i for c in (top["ignore"].items if "ignore" in top else []) for i in self._ignored(c)),
             required=tuple(self._required(child) for child in (top["require"].items if "require" in top else [])),
-            group=self._group(top.get("group")),
+            group=group,
+            group_reads=group_reads,
         )
 
-    def _group(self, node: Node | None) -> tuple[TablePath, ...]:
-        if node is None:
-            return ()
-        paths = [path for each in node.items if (path := self._path(each)) is not None]
+    def _group(self, node: Node | None) -> tuple[tuple[TablePath, ...], tuple[Read | None, ...]]:
+        """The key columns, each with the expression that stands around it (`day | jalali | to-jalali month`)."""
+        items = node.items if node is not None else []
+        paths, reads = [], []
+        for each in items:
+            text = str(each.value)
+            paths.append(self._path(Node(text.split(" | ")[0].strip(), each.spot)))
+            reads.append(self.templates.read(each) if " | " in text else None)
         if not all(isinstance(path, TablePath) and not path.rows and not path.sheet for path in paths):
+            assert node is not None
             self._trouble(node.spot, "`group:` lists columns, and only tables have rows to group")
-            return ()
-        return tuple(paths)
+            return (), ()
+        return tuple(paths), tuple(reads)
 
     def let(self, top: Mapping[str, Node]) -> None:
         """The variables; one may use those above it."""
@@ -381,8 +392,8 @@ class FileCompiler:
 
     def _required(self, node: Node) -> Required:
         fields = node.fields or {"path": node}
-        if "path" not in fields or not fields.keys() <= {"path", "when", "severity"}:
-            self._trouble(node.spot, "what is required has a `path:`, and perhaps `when:` and `severity:`")
+        if "path" not in fields or not fields.keys() <= {"path", "when", "severity", "each"}:
+            self._trouble(node.spot, "what is required has a `path:`, and perhaps `each:`, `when:` and `severity:`")
             return Required(lambda _, __: None, "", None, True)
         path = str(fields["path"].value)
         return Required(
@@ -390,6 +401,7 @@ class FileCompiler:
             path=path.split(" | ")[0].split(" else ")[0],
             when=self.templates.test(fields["when"]) if "when" in fields else None,
             warning="severity" in fields and fields["severity"].value == "warning",
+            parts=self.templates.parts(fields["each"]) if "each" in fields else None,
         )
 
     def _resource(self, name: str, node: Node) -> Resource:
