@@ -7,9 +7,12 @@ must never be kept (a bearer token) is added when it is sent and is not part of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway.errors import Broken, Misconfigured
+
+IDLE: Final = "NOTHING"
+"""The method of an attempt for which nothing has to leave: recorded like any other, and never sent."""
 
 
 class Request(NamedTuple):
@@ -28,6 +31,11 @@ def compose(method: str, url: str, headers: Mapping[str, str], body: bytes) -> b
         if not line.isascii() or not line.isprintable():
             raise Misconfigured(detail=f"the header line {line[:30]!r} is not printable ASCII")
     return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body
+
+
+def idle(url: str) -> bytes:
+    """The bytes of such an attempt."""
+    return compose(IDLE, url or "none:", {}, b"")
 
 
 def take_apart(request: bytes) -> Request:
