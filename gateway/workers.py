@@ -129,7 +129,19 @@ def context_of(
         id_key=id_key,
         registry=registry,
         sender_options=options,
+        overlays=overlays_of(options),
     )
+
+
+def overlays_of(options: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """A sender's own codes, from its options: `code.TABLE.SOURCE = "target"`."""
+    found: dict[str, dict[str, str]] = {}
+    for name, target in options.items():
+        kind, _, rest = name.partition(".")
+        table, _, source = rest.partition(".")
+        if kind == "code" and source:
+            found.setdefault(table, {})[source] = target
+    return found
 
 
 def examine(rules: Rules, submission: Submission, context: Context) -> tuple[Examined, ...]:

@@ -185,6 +185,9 @@ class Loader:
         mapping = self._mapping(name, notation)
         fits = None
         if intake.format not in ("hl7v2", "table") and intake.when:
+            prefixes = self.shelf.nodes[name].fields.get("namespaces") if name in self.shelf.nodes else None
+            declared = {} if prefixes is None else {key: str(child.value) for key, child in prefixes.fields.items()}
+            notation = FormatNotation(notation.name, declared)
             try:
                 fits = self._reader(notation, {}).condition(condition(intake.when))
             except BadExpression as error:

@@ -60,13 +60,14 @@ _translation("display", lambda row: row.display or None)
 _translation("system", lambda row: row.system or None)
 
 
-@function("known", least=1, shape="TABLE")
+@function("known", least=1, most=3, shape="TABLE [on DAY]")
 def _known(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
     """The target code where the table has one, silently nothing where it does not: for the source's own lists."""
     table = workshop.code_table(word(arguments[0]))
+    _, on = dated(workshop, arguments[1:])
 
     def step(run: Run, got: Got) -> Any:
-        row = table.find(said(got), run.today, run.context.overlays.get(table.name))
+        row = table.find(said(got), on(run), run.context.overlays.get(table.name))
         got.lossy = got.lossy or row is None or not table.tells(row)
         return row.code if row else None
 

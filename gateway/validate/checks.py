@@ -12,6 +12,10 @@ A list of entries:
       text: {en: …, fa: …, it: …, zh: …}
       mend: {en: …, fa: …, it: …, zh: …}
 
+An entry may instead name an invariant of the programme's profiles (`invariant: KEY` in place of `on`, `when` and
+`fhirpath`): a finding of that invariant then has the entry's code, rule and words, which a profile cannot have in four
+languages.
+
 Expressions may use `lookup(kind, key)` and `lookup(kind, key, date)` over the recorded registry, `%now` and
 `today()` of the recorded clock, and `resolve()` among the item's resources.
 """
@@ -40,7 +44,8 @@ from gateway.validate.run import Policy, Run
 if TYPE_CHECKING:
     from gateway.validate.rulebook import Rules
 
-_KEYS: Final = frozenset({"code", "severity", "rule", "on", "when", "fhirpath", "at", "text", "mend"})
+_KEYS: Final = frozenset({"code", "severity", "rule", "on", "when", "fhirpath", "at", "text", "mend", "invariant"})
+_BROKEN: Final = "GW-VAL-015"  # an invariant that does not hold
 _PLAIN: Final = re.compile(r"[A-Za-z][\w]*(?:\[\d+\])?(?:\.[A-Za-z]\w*(?:\[\d+\])?)*")
 Compiled = fhirpath.Compiled
 
@@ -60,17 +65,48 @@ class Check(msgspec.Struct, frozen=True):
     mend: Mapping[str, str]
 
 
+class Wording(msgspec.Struct, frozen=True):
+    """An entry that only words an invariant."""
+
+    code: str
+    severity: Severity
+    rule: str
+    invariant: str
+    at: str
+    text: Mapping[str, str]
+    mend: Mapping[str, str]
+
+
 class Checks:
     """The checks of one programme."""
 
-    def __init__(self, checks: tuple[Check, ...], digest: str) -> None:
+    def __init__(self, checks: tuple[Check, ...], digest: str, words: tuple[Wording, ...] = ()) -> None:
         self.digest = digest
+        self.words = {each.invariant: each for each in words}
         self.by_type: dict[str, list[Check]] = {}
         for each in checks:
             self.by_type.setdefault(each.on, []).append(each)
 
     def __len__(self) -> int:
-        return sum(map(len, self.by_type.values()))
+        return sum(map(len, self.by_type.values())) + len(self.words)
+
+    def worded(self, found: Finding, resource: Json, result: ItemResult) -> Finding:
+        """The finding in the programme's own words, where it is of an invariant that has some."""
+        words = self.words.get(found.source or "") if found.code == _BROKEN else None
+        if words is None:
+            return found
+        at = f".{words.at}" if words.at and found.location == resource.get("resourceType") else ""
+        location = f"{found.location}{at}"
+        return Finding(
+            code=words.code,
+            severity=words.severity,
+            place=place_of(location, resource, result.lineage) or found.place,
+            location=location,
+            source=words.rule,
+            text=words.text,
+            mend=words.mend,
+            issue="business-rule",
+        )
 
     def findings(self, rules: Rules, result: ItemResult, context: Context, index: Index) -> list[Finding]:
         """Every check that fails on the item's resources, with the sender's place."""
@@ -183,36 +219,38 @@ def load(path: FilePath, rules: Rules) -> Checks:
     root = yaml_files.load(path)
     if root.kind != "list":
         _refuse(root, "a list of checks is expected")
-    checks = tuple(_read(node, rules) for node in root)
+    entries = tuple(_read(node, rules) for node in root)
     seen: set[str] = set()
-    for node, check in zip(root, checks, strict=True):
+    for node, check in zip(root, entries, strict=True):
         if check.code in seen:
             _refuse(node, f"the code {check.code} stands twice")
         seen.add(check.code)
-    return Checks(checks, hashlib.sha256(path.read_bytes()).hexdigest())
+    checks = tuple(each for each in entries if isinstance(each, Check))
+    words = tuple(each for each in entries if isinstance(each, Wording))
+    return Checks(checks, hashlib.sha256(path.read_bytes()).hexdigest(), words)
 
 
 def _refuse(node: yaml_files.Node, detail: str) -> NoReturn:
     raise Misconfigured(detail=f"{node.at}: {detail}")
 
 
-def _read(node: yaml_files.Node, rules: Rules) -> Check:
+def _read(node: yaml_files.Node, rules: Rules) -> Check | Wording:
     if node.kind != "mapping":
         _refuse(node, "a check is a mapping")
     for key, inner in node.items():
         if key not in _KEYS:
             _refuse(inner, f"a check has no {key!r}")
+    if "invariant" in node:
+        return _wording(node)
     on = _text(node, "on")
     if not rules.model.is_concrete_resource(on):
         _refuse(node["on"], f"{on!r} is no resource type")
-    severity = _text(node, "severity")
-    if severity not in get_args(Severity):
-        _refuse(node["severity"], f"{severity!r} is no severity")
+    severity = _severity(node)
     at = str(node["at"].value) if "at" in node else ""
     at = at.removeprefix(on + ".")
     return Check(
         code=_text(node, "code"),
-        severity=severity,  # type: ignore[arg-type]  # one of its values, just looked at
+        severity=severity,
         rule=str(node["rule"].value) if "rule" in node else "",
         on=on,
         when=_expression(node, "when", on, rules) if "when" in node else None,
@@ -222,6 +260,28 @@ def _read(node: yaml_files.Node, rules: Rules) -> Check:
         text=_four(node, "text"),
         mend=_four(node, "mend"),
     )
+
+
+def _wording(node: yaml_files.Node) -> Wording:
+    for key in ("on", "when", "fhirpath"):
+        if key in node:
+            _refuse(node[key], f"beside `invariant:` no {key!r} can stand")
+    return Wording(
+        code=_text(node, "code"),
+        severity=_severity(node),
+        rule=str(node["rule"].value) if "rule" in node else "",
+        invariant=_text(node, "invariant"),
+        at=str(node["at"].value) if "at" in node else "",
+        text=_four(node, "text"),
+        mend=_four(node, "mend"),
+    )
+
+
+def _severity(node: yaml_files.Node) -> Severity:
+    severity = _text(node, "severity")
+    if severity not in get_args(Severity):
+        _refuse(node["severity"], f"{severity!r} is no severity")
+    return severity  # type: ignore[return-value]  # one of its values, just looked at
 
 
 def _text(node: yaml_files.Node, key: str) -> str:

@@ -332,10 +332,11 @@ class Rulebook:
         entries = [Entry(each, "", at) for at, each in enumerate(result.resources)]
         index = Index(entries)
         found: list[Finding] = []
+        checks = self.checks.get(context.programme)
         for each in result.resources:
             said = _validate(self.rules, each, (), self.policy, index)
-            found += [placed(one, each, result.lineage, self.rules.model) for one in said]
-        checks = self.checks.get(context.programme)
+            here = [placed(one, each, result.lineage, self.rules.model) for one in said]
+            found += here if checks is None else [checks.worded(one, each, result) for one in here]
         if checks is not None:
             found += checks.findings(self.rules, result, context, index)
         return tuple(found)
