@@ -24,6 +24,7 @@ class Intake(Part, frozen=True, kw_only=True):
     mapping: str  # file in the programme's folder
     message: tuple[str, ...] = ()  # HL7: "ADT^A03", "DFT^P03"; "*" for any
     when: str = ""  # JSON: "$.kind = stay"; table: a column that must be there; XML: root element
+    split: str = ""  # JSON and XML: a path ("$.data") whose every member is an item by itself
     sheets: tuple[str, ...] = ()  # table: the sheets that it reads, where several intakes share a workbook
     tells: Mapping[str, str] = msgspec.field(default_factory=dict)  # a CSV with this column is the sheet of this name
 
@@ -63,6 +64,7 @@ class Route(Part, frozen=True, kw_only=True):
     valid_from: str | None = None
     valid_to: str | None = None
     when: str = ""  # FHIRPath on the document Bundle; empty: always
+    optional: bool = False  # an installation without a [[destination]] of that id owes it nothing
 
 
 class Title(Part, frozen=True, kw_only=True):

@@ -264,6 +264,16 @@ class Retention(Part, frozen=True, kw_only=True):
     metadata_days: int = 0  # journal and attempts, after the bytes; documents, evidence and audit stay
 
 
+class RouteWindow(Part, frozen=True, kw_only=True):
+    """From when to when a route of a programme is open here, instead of the programme's own days (inclusive)."""
+
+    programme: str
+    destination: str
+    kind: str = ""  # empty: every kind of case
+    valid_from: str | None = None
+    valid_to: str | None = None
+
+
 class Settings(Part, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -288,6 +298,7 @@ class Settings(Part, frozen=True, kw_only=True):
     metrics: Metrics | None = None
     cluster: Cluster | None = None
     retention: tuple[Retention, ...] = ()
+    route: tuple[RouteWindow, ...] = ()
 
     def one_destination(self, id: str) -> Destination:
         """The destination of that id, or Misconfigured."""

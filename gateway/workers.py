@@ -27,7 +27,7 @@ from gateway import validate
 from gateway.errors import Misconfigured
 from gateway.flow import Room
 from gateway.formats import json
-from gateway.gather import documents
+from gateway.gather import documents, routes
 from gateway.message import Context, Evidence, Finding, ItemResult, RegistryEntry, Submission
 from gateway.ports import EvidenceSigner, Mapper
 from gateway.programme import Programme
@@ -69,8 +69,12 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 def load_programmes(settings: Settings) -> Mapping[str, Programme]:
-    """Every programme of the settings, by name."""
-    return {name: load_programme(Path(settings.home), name) for name in settings.programmes}
+    """Every programme of the settings, by name, with the routes of this installation."""
+    found = {name: load_programme(Path(settings.home), name) for name in settings.programmes}
+    return {
+        name: msgspec.structs.replace(each, route=routes.installed(each.route, name, settings))
+        for name, each in found.items()
+    }
 
 
 def load_mapper(settings: Settings, programmes: Mapping[str, Programme]) -> Mapper:

@@ -17,6 +17,9 @@ from gateway.flow import NEW, Room, Thing
 from gateway.message import Case, ItemRecord, Move
 from gateway.programme import CasePlan, Programme
 
+TAKEN_AWAY: Final = "-"
+"""Before a part: the item takes it away, as the cancellation of a discharge does."""
+
 _DURATION: Final = re.compile(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
 
 
@@ -54,7 +57,9 @@ def _complete(case: Case, frm: str) -> tuple[Case, Move]:
 
 def _joined(plan: CasePlan, case: Case, item: ItemRecord, at: datetime) -> Case:
     limit = at + duration(plan.expires_after) if plan.expires_after else None
-    parts = tuple(sorted({*case.parts, *item.result.parts}))
+    brought = set(item.result.parts)
+    taken = {part.removeprefix(TAKEN_AWAY) for part in brought if part.startswith(TAKEN_AWAY)}
+    parts = tuple(sorted(({*case.parts} - taken) | {part for part in brought if not part.startswith(TAKEN_AWAY)}))
     return msgspec.structs.replace(case, parts=parts, expires_at=case.expires_at or limit)
 
 

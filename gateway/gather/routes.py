@@ -15,6 +15,7 @@ from gateway import fhirpath
 from gateway.flow import NEW, Room, Thing
 from gateway.message import Case, Document, Exchange, Json, Move
 from gateway.programme import Programme, Route
+from gateway.settings import Settings
 
 OVERTAKEN: Final = "GW-GATHER-002"
 _NEVER_LEFT: Final = frozenset({"due", "held"})
@@ -44,6 +45,23 @@ def destinations(programme: Programme, kind: str, bundle: Json, at: datetime) ->
         for route in programme.route
         if route.kind == kind and _open_on(route, day) and _wanted(route, bundle)
     )
+
+
+def installed(routes: Sequence[Route], programme: str, settings: Settings) -> tuple[Route, ...]:
+    """The routes of an installation: optional ones only where their destination is, and its own days of validity."""
+    there = {each.id for each in settings.destination}
+    return tuple(
+        _windowed(each, programme, settings) for each in routes if not each.optional or each.destination in there
+    )
+
+
+def _windowed(route: Route, programme: str, settings: Settings) -> Route:
+    for each in settings.route:
+        if (each.programme, each.destination) == (programme, route.destination) and each.kind in ("", route.kind):
+            return msgspec.structs.replace(
+                route, valid_from=each.valid_from or route.valid_from, valid_to=each.valid_to or route.valid_to
+            )
+    return route
 
 
 def exchange_id(document: str, destination: str) -> str:

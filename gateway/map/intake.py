@@ -97,7 +97,11 @@ def _documents(
     source: Source = (xmlsource if kind.endswith("xml") else jsonsource).read(submission.body)
     for taker in takers:
         if taker.fits is None or fits(taker, source):
-            yield Piece("document 1", taker.mapping, source)
+            if taker.split is None:
+                yield Piece("document 1", taker.mapping, source)
+            else:
+                for number, part in enumerate(taker.split(run_of(source), source), 1):
+                    yield Piece(f"document {number}", taker.mapping, part)
             return
     if tables and table_many.is_rows(json.read(submission.body)):
         yield from intake_tables.pieces(intake_tables.read(submission), tables, run_of)

@@ -29,6 +29,7 @@ class Taker(NamedTuple):
     intake: Intake
     mapping: CompiledMapping
     fits: Test | None = None
+    split: Callable[[Run, Source], Sequence[Source]] | None = None
 
 
 class Piece(NamedTuple):

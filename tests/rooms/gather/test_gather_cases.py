@@ -91,3 +91,15 @@ def test_versions_only_grow_and_parts_are_never_lost(parts: list[str]) -> None:
         assert set(case.parts) == seen
         assert case.version == before + (1 if case.state == "complete" else 0)
         assert (case.state == "complete") == ({"discharge", "bill"} <= seen)
+
+
+def test_a_part_that_is_taken_away_has_to_come_again() -> None:
+    """A cancelled discharge leaves a stay that nobody may bill."""
+    plan = CasePlan(kind="stay", complete=Completion(parts=(("discharge", "bill"),)))
+    case, _ = cases.join(plan, None, item(1, "discharge", "bill"), AT)
+    undone, moves = cases.join(plan, case, item(2, "-discharge"), AT)
+    legal(moves)
+    assert (undone.state, undone.parts) == ("reopened", ("bill",))
+    done, moves = cases.join(plan, undone, item(3, "discharge"), AT)
+    legal(moves)
+    assert (done.state, done.version) == ("complete", 2)

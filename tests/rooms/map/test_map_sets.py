@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from maplab import HOME, Little, one
+from maplab import HOME, NOW, PROGRAMME, TYPES, Little, one, submission
 
+from gateway import map as mapping
+from gateway import programme
 from gateway.formats import json, valueset
 from gateway.map.tables import groups
-from gateway.message import RegistryEntry
+from gateway.message import Context, RegistryEntry
 
 ICD10 = "http://hl7.org/fhir/sid/icd-10"
 
@@ -109,3 +111,22 @@ def test_the_registry_is_asked_silently(little: Little, tmp_path: Path) -> None:
 def test_the_groups_of_the_programme_are_there() -> None:
     """Every code of the CodeSystem that has a ValueSet is a group."""
     assert len(groups(HOME / "profiles" / "sepas")["disease-group"]) == 21
+
+
+def test_every_member_of_a_batch_is_an_item(tmp_path: Path) -> None:
+    """A laboratory sends many patients at once; a fault of one is a fault of one, at its place."""
+    folder = tmp_path / "mappings" / "little"
+    folder.mkdir(parents=True)
+    (folder / "map.yaml").write_text(MAPPING, encoding="utf-8")
+    text = PROGRAMME.format(format="json", zone="UTC").replace(
+        'mapping = "map.yaml"', 'mapping = "map.yaml"\nsplit = "$.data"'
+    )
+    (folder / "programme.toml").write_text(text, encoding="utf-8")
+    _groups(tmp_path)
+    engine = mapping.load(tmp_path, [programme.load(tmp_path, "little")])
+    body = b'{"data": [{"id": 1, "code": "a1"}, {"id": 2, "code": "a2", "odd": 5}]}'
+    given = Context(digest="c", now=NOW, sender="s", programme="little", id_key=b"k")
+    results = engine.take_apart(submission("little", body, TYPES[".json"]), given)
+    assert [each.label for each in results] == ["document 1", "document 2"]
+    unread = [loss.place.path for loss in results[1].loss if loss.fate == "unread"]
+    assert unread == ["$.data[1].id", "$.data[1].odd"]
