@@ -183,16 +183,17 @@ class Loader:
         name = shared if own not in self.shelf.nodes and shared in self.shelf.nodes else own
         notation = FormatNotation(_NOTATION.get(intake.format, "json"))
         mapping = self._mapping(name, notation)
-        fits = None
-        if intake.format not in ("hl7v2", "table") and intake.when:
+        fits = split = None
+        if intake.format not in ("hl7v2", "table"):
             prefixes = self.shelf.nodes[name].fields.get("namespaces") if name in self.shelf.nodes else None
             declared = {} if prefixes is None else {key: str(child.value) for key, child in prefixes.fields.items()}
-            notation = FormatNotation(notation.name, declared)
+            reader = self._reader(FormatNotation(notation.name, declared), {})
             try:
-                fits = self._reader(notation, {}).condition(condition(intake.when))
+                fits = reader.condition(condition(intake.when)) if intake.when else None
+                split = reader.parts(intake.split) if intake.split else None
             except BadExpression as error:
                 self.troubles.append(Trouble(Spot(f"{self.programme.name}/programme.toml", 1, 1), str(error)))
-        return Taker(intake, mapping, fits)
+        return Taker(intake, mapping, fits, split)
 
     def _mapping(self, name: str, notation: Notation) -> CompiledMapping:
         known = self._compiled.get((name, notation.name))
