@@ -49,7 +49,7 @@ from gateway.settings import Destination, Http, Settings
 from gateway.sign.gate import ExchangeGate
 from gateway.sign.keyring import KeyRing, signer_for
 from gateway.sign.life import trust_for
-from gateway.sign.requests import request_signer_for
+from gateway.sign.requests import credentials_for, request_signer_for
 from gateway.sign.watch import Watch
 from gateway.upkeep import Upkeep
 from gateway.validate import http as validating
@@ -183,7 +183,10 @@ class Gateway:
                 raise Misconfigured(detail=f"destination {destination.id}: no [peer.{destination.peer}]")
             signer = signer_for(destination, ring)
             seconds, origin, secured = peer.total_seconds, peer.origin, request_signer_for(destination, ring)
-            return wires.make(destination, self.network, signer, self._render, seconds, origin, secured)
+            asking = credentials_for(destination, ring)
+            return wires.make(
+                destination, self.network, signer, self._render, seconds, origin, secured, asking, self.clock
+            )
 
         made: Mapping[str, Wire] = {each.id: wire(each) for each in settings.destination}
         tools = Tools(

@@ -288,9 +288,36 @@ class RequestSigner(Protocol):
     """Secures a whole request for a destination: tokens and digests as headers, or a signed or sealed body."""
 
     def secure(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, at: datetime
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        at: datetime,
+        facts: Mapping[str, str] | None = None,
     ) -> tuple[Mapping[str, str], bytes]:
-        """Headers to add or replace, and the body that has to leave, byte for byte."""
+        """Headers to add or replace, and the body that has to leave, byte for byte.
+
+        `facts` is what tokens have to say of the document at hand, by the names of their claims.
+        """
+        ...
+
+
+class ClientCredentials(Protocol):
+    """What an authorisation server is told so that it gives a token for a destination (RFC 6749 section 4.4)."""
+
+    @property
+    def url(self) -> str:
+        """The token endpoint."""
+        ...
+
+    @property
+    def peer(self) -> str:
+        """The TLS peer entry under which it is asked."""
+        ...
+
+    def form(self, at: datetime) -> Mapping[str, str]:
+        """The fields of one request; an assertion in it is made anew each time."""
         ...
 
 
@@ -362,6 +389,7 @@ Settled = Callable[[str, float], Awaitable[SubmissionStatus | None]]
 """Wait until a submission's findings are ready, at most so many seconds; None when the time is up."""
 
 __all__ = [
+    "ClientCredentials",
     "EvidenceSigner",
     "Gate",
     "Mapper",

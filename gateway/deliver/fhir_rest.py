@@ -115,10 +115,7 @@ class FhirRest:
 
     async def send(self, attempt: Attempt) -> Outcome:
         """Post the attempt's bytes; `delivered` only where the answer names this message and says so."""
-        parts, out = self._parts, http_message.take_apart(attempt.request)
-        network, peer = parts.network, parts.destination.peer
-        reply = await network.request(peer, out.method, out.url, out.headers, out.body, parts.timeout)
-        return self.verdict(reply, attempt)
+        return self.verdict(await self._parts.post(attempt.request), attempt)
 
     def verdict(self, reply: Reply, attempt: Attempt) -> Outcome:
         """The outcome of one answer to one attempt; pure."""
@@ -185,8 +182,7 @@ class FhirRest:
             return None
         url = template.replace("{exchange}", exchange.id).replace("{document}", exchange.document)
         url = url.replace("{message}", attempt.transport_id or "")
-        network, peer = self._parts.network, self._parts.destination.peer
-        reply = await network.request(peer, "GET", url, {"Accept": MEDIA}, b"", self._parts.timeout)
+        reply = await self._parts.reach("GET", url, {"Accept": MEDIA})
         resource = _resource(reply) if reply.status == 200 else None
         total = resource.get("total") if resource and resource.get("type") == "searchset" else None
         if not isinstance(total, int):

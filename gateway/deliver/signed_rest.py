@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from lxml import etree
 
-from gateway.deliver import http_message, judge, paths
+from gateway.deliver import judge, paths
 from gateway.deliver.wires import Parts
 from gateway.errors import GatewayError, Misconfigured, finding
 from gateway.formats import json, xml
@@ -101,10 +101,7 @@ class SignedRest:
 
     async def send(self, attempt: Attempt) -> Outcome:
         """Send the attempt's bytes; `delivered` only where the condition of success holds for this message."""
-        parts, out = self._parts, http_message.take_apart(attempt.request)
-        network, peer = parts.network, parts.destination.peer
-        reply = await network.request(peer, out.method, out.url, out.headers, out.body, parts.timeout)
-        return self.verdict(reply, attempt)
+        return self.verdict(await self._parts.post(attempt.request), attempt)
 
     def verdict(self, reply: Reply, attempt: Attempt) -> Outcome:
         """The outcome of one answer to one attempt; pure."""
@@ -152,12 +149,12 @@ class SignedRest:
 
     async def reconcile(self, exchange: Exchange, attempt: Attempt) -> Outcome | None:
         """Ask `reconcile_url`; `known` makes it delivered, `missing` makes it due, anything else stays unknown."""
-        template, parts = self._parts.option("reconcile_url"), self._parts
+        template = self._parts.option("reconcile_url")
         if not template or self._known is None:
             return None
         url = _filled(template, exchange)
         headers = {"Accept": "application/json"}
-        reply = await parts.network.request(parts.destination.peer, "GET", url, headers, b"", parts.timeout)
+        reply = await self._parts.reach("GET", url, headers)
         answer = _read(reply) if reply.status == 200 else None
         if answer is not None and self._known.holds(answer):
             return judge.outcome(reply, "delivered", judge.FOUND, receipts=paths.take(self._receipts, answer))
