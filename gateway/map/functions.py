@@ -313,9 +313,10 @@ def _reference(_: Workshop, arguments: Sequence[Argument]) -> Step:
 
 def names() -> Mapping[str, Function]:
     """The whole table, with the functions of the other files in it."""
-    from gateway.map import functions_codes, functions_sets, functions_time
+    from gateway.map import functions_codes, functions_fhir, functions_sets, functions_time
 
     assert functions_codes
+    assert functions_fhir
     assert functions_sets
     assert functions_time
     return FUNCTIONS

@@ -426,7 +426,9 @@ class FileCompiler:
             name=name,
             type=str(kind.value),
             key=tuple(self.templates.read(each) for each in key.items),
-            make=self.templates.object(body, top=True).make,
+            make=(
+                self.templates.node(Node(body, node.spot)) if "is" in body else self.templates.object(body, top=True)
+            ).make,
             when=self.templates.test(fields["when"]) if "when" in fields else None,
             parts=self.templates.parts(fields["each"]) if "each" in fields else None,
             elsewhere="elsewhere" in fields and fields["elsewhere"].value is True,
