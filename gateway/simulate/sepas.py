@@ -69,8 +69,11 @@ class Sepas(StandIn):
         node: str = "node-1.test",
         facilities: Iterable[str] = (),
         blocked: Iterable[str] = (),
+        mandatory: Iterable[str] = (),
     ) -> None:
         super().__init__(log, faults, clock)
+        self._mandatory = tuple(mandatory)
+        self.withdrawn: dict[str, int] = {}  # CompositionUID -> the arrival that took it back
         self._anchors = certificates.load_ca(ca) if ca is not None else ()
         self._node, self._facilities, self._blocked = node, frozenset(facilities), frozenset(blocked)
         self.patients: dict[str, str] = {}  # person -> PatientUID
@@ -84,11 +87,13 @@ class Sepas(StandIn):
         parser.add_argument("--node", default="node-1.test", help="this node's name, before '::' in every UID")
         parser.add_argument("--facility", action="append", default=[], help="a facility that is known; none: all are")
         parser.add_argument("--blocked", action="append", default=[], help="a SystemID that is blocked")
+        told = "a further mandatory path, as vm:Composition/vm:Admission/vm:AdmissionWard/vm:Type"
+        parser.add_argument("--mandatory", action="append", default=[], metavar="PATH", help=told)
 
     @classmethod
     def of(cls, options: argparse.Namespace, log: ArrivalLog, faults: Faults) -> Self:
         """The stand-in that the options describe."""
-        more = {"facilities": options.facility, "blocked": options.blocked}
+        more = {"facilities": options.facility, "blocked": options.blocked, "mandatory": options.mandatory}
         return cls(log, faults, ca=options.ca, node=options.node, **more)
 
     def become(self, node: str) -> None:
@@ -96,17 +101,20 @@ class Sepas(StandIn):
         self._node = node
         self.patients.clear()
         self.compositions.clear()
+        self.withdrawn.clear()
         self._admissions.clear()
 
     def judge(self, arrival: Arrival) -> Judged:
         """ResultVO with both UIDs, or with the first problem."""
         bill = checks.read(arrival.header("content-type"), arrival.body)
-        if isinstance(bill, Problem):
-            return self._refused([bill])
-        found = list(checks.problems(bill)) + list(self._rules(bill, arrival))
-        if found:
-            return self._refused(found)
-        return self._accepted(bill, arrival)
+        return self._refused([bill]) if isinstance(bill, Problem) else self._judge(bill, arrival)
+
+    def _judge(self, bill: Bill, arrival: Arrival) -> Judged:
+        found = [*checks.problems(bill, self._mandatory), *self._rules(bill, arrival)]
+        return self._refused(found) if found else self._accepted(bill, arrival)
+
+    def _result(self, error: str = "", composition: str = "", patient: str = "") -> Answer:
+        return result(error, composition, patient)
 
     def _rules(self, bill: Bill, arrival: Arrival) -> Iterable[Problem]:
         if bill.text("vm:MsgID/vm:SystemID/vm:ID") in self._blocked:
@@ -130,6 +138,10 @@ class Sepas(StandIn):
             yield Problem("Logic", "CompositionUID is not known")
         elif composition and self.compositions[composition].patient != patient:
             yield Problem("Logic", "CompositionUID does not belong to PatientUID")
+        elif composition in self.withdrawn:
+            yield Problem("Logic", "CompositionUID was deactivated")
+        if _takes_back(bill) and not composition:
+            yield Problem("Logic", "Deactivate needs a CompositionUID")
 
     def _accepted(self, bill: Bill, arrival: Arrival) -> Judged:
         person = bill.text("vm:Person/vm:NationalCode") or bill.text("vm:Person/vm:OtherIdentifier/vm:ID")
@@ -139,7 +151,8 @@ class Sepas(StandIn):
         composition = given or self._uid()
         business = _business(bill, person)
         verdict: dict[str, Any] = {
-            "result": "updated" if given else "created",
+            "result": ("deactivated" if _takes_back(bill) else "updated") if given else "created",
+            "message": etree.QName(bill.message).localname,
             "composition": composition,
             "signature": "verified" if self._anchors else "not checked",
         }
@@ -150,11 +163,13 @@ class Sepas(StandIn):
             (self.compositions, composition, Kept(patient, arrival.number)),
             (self._admissions, business, arrival.number),
         ]
-        return Judged(result(composition=composition, patient=patient), verdict, kept)
+        if _takes_back(bill):
+            kept.append((self.withdrawn, composition, arrival.number))
+        return Judged(self._result(composition=composition, patient=patient), verdict, kept)
 
     def _refused(self, found: list[Problem]) -> Judged:
         verdict = {"result": "refused", "problems": [str(each) for each in found]}
-        return Judged(result(error=str(found[0])), verdict)
+        return Judged(self._result(error=str(found[0])), verdict)
 
     def _uid(self) -> str:
         return f"{self._node}::{uuid.uuid4()}"
@@ -162,12 +177,16 @@ class Sepas(StandIn):
     def lie(self, order: Order, arrival: Arrival, true: Judged) -> Answer:
         """A published category on order, somebody else's UIDs, a fault code that nobody knows, an error in a 200."""
         if order.name == "wrong-id":
-            return result(composition=f"other-node::{uuid.uuid4()}", patient="")
+            return self._result(composition=f"other-node::{uuid.uuid4()}")
         if order.name == "unknown-code":
             return fault("Unheard", "no such code")
         name = order.value or "Unknown"
         text = CATEGORIES.get(name, "")
-        return result(error=text if name == "SepasNode" else f"{name}: {text}")
+        return self._result(error=text if name == "SepasNode" else f"{name}: {text}")
+
+
+def _takes_back(bill: Bill) -> bool:
+    return bill.text("vm:MsgID/vm:Deactivate") in ("true", "1")
 
 
 def _business(bill: Bill, person: str) -> str:

@@ -34,6 +34,20 @@ MANDATORY: Final = (
     "vm:Composition/vm:Admission/vm:AdmissionType",
     "vm:Composition/vm:Admission/vm:MedicalRecordNumber",
 )
+ALWAYS: Final = MANDATORY[:2]
+OF_MESSAGE: Final = {
+    "PatientBillMessageVO": MANDATORY,
+    "AdmittedMessageVO": MANDATORY,
+    "ReferralCaseMessageVO": (*ALWAYS, "vm:Composition/vm:Referral/vm:ReferredDate"),
+    "PathologyReportMessageVO": (
+        *ALWAYS,
+        "vm:Composition/vm:Pathology/vm:PathologyDiagnosis/vm:Topography",
+        "vm:Composition/vm:Pathology/vm:PathologyDiagnosis/vm:Morphology",
+    ),
+    "DeathCertificateMessageVO": (*ALWAYS, "vm:Composition/vm:Death/vm:DeathDate", "vm:Composition/vm:Death/vm:Cause"),
+}
+"""What a message of each kind cannot do without; a site's tester adds further paths."""
+
 _IDENTIFIED: Final = ("vm:Person/vm:NationalCode", "vm:Person/vm:OtherIdentifier", "vm:MsgID/vm:WithoutId")
 _EXCLUSIVE: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
 
@@ -81,6 +95,17 @@ def read(media_type: str, body: bytes) -> Bill | Problem:
     return problem or Bill(operation[0], header)
 
 
+def read_alone(body: bytes, kind: str) -> Bill | Problem:
+    """The message of that kind that stands alone, as a sealed body holds it."""
+    try:
+        root = xml.read(body)
+    except GatewayError:
+        return Problem("Structure", "not well-formed XML")
+    if root.tag != kind:
+        return Problem("Structure", "ContentType is not the message's name")
+    return _valid("sepas_messages.xsd", root) or Bill(root, None)
+
+
 def _valid(schema: str, element: etree._Element) -> Problem | None:
     checked = _schema(schema)
     if checked.validate(copy.deepcopy(element)):
@@ -90,9 +115,9 @@ def _valid(schema: str, element: etree._Element) -> Problem | None:
     return Problem("Structure", what)  # never the value: it may be a name
 
 
-def problems(bill: Bill) -> Iterator[Problem]:
-    """Everything wrong with the content, most basic first."""
-    yield from _mandatory(bill)
+def problems(bill: Bill, more: Iterable[str] = ()) -> Iterator[Problem]:
+    """Everything wrong with the content, most basic first; `more` are further mandatory paths."""
+    yield from _mandatory(bill, (*OF_MESSAGE.get(etree.QName(bill.message).localname, ALWAYS), *more))
     for element in bill.message.iter(etree.Element):
         yield from _coded(element)
         yield from _jalali(element)
@@ -100,10 +125,12 @@ def problems(bill: Bill) -> Iterator[Problem]:
     if code and not national_code(code):
         yield Problem("Wrong Data", "NationalCode is invalid")
     yield from _totals(bill)
+    yield from _insurance(bill)
+    yield from _order(bill)
 
 
-def _mandatory(bill: Bill) -> Iterator[Problem]:
-    for path in MANDATORY:
+def _mandatory(bill: Bill, paths: Iterable[str]) -> Iterator[Problem]:
+    for path in paths:
         if bill.message.find(path, namespaces=NS) is None:
             yield Problem("Mandatory", f"{path.removesuffix('/vm:ID').rpartition(':')[2]} is mandatory")
     if not any(bill.message.find(path, namespaces=NS) is not None for path in _IDENTIFIED):
@@ -148,6 +175,24 @@ def _totals(bill: Bill) -> Iterator[Problem]:
         fits = False
     if not fits:
         yield Problem("Calculation", "TotalCharge is not the sum of the services")
+
+
+def _insurance(bill: Bill) -> Iterator[Problem]:
+    """A fund belongs to its insurer: the funds 26.* to insurer 2 (health insurance), of what is publicly known."""
+    for each in bill.message.findall("vm:Composition/vm:Insurance", namespaces=NS):
+        insurer = each.findtext("vm:Insurer/vm:Coded_string", namespaces=NS) or ""
+        box = each.findtext("vm:InsuranceBox/vm:Coded_string", namespaces=NS) or ""
+        if box.startswith("26") and insurer != "2":
+            yield Problem("Mapping", "InsuranceBox is invalid")
+
+
+def _order(bill: Bill) -> Iterator[Problem]:
+    days = []
+    for path in ("vm:Admission/vm:AdmissionDate", "vm:Discharge/vm:DischargeDate"):
+        parts = [bill.text(f"vm:Composition/{path}/vm:{part}") for part in ("Year", "Month", "Day")]
+        days.append(tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else None)
+    if None not in days and days[1] < days[0]:  # type: ignore[operator]  # both are there
+        yield Problem("Logic", "DischargeDate is before AdmissionDate")
 
 
 def national_code(text: str) -> bool:

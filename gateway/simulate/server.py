@@ -84,6 +84,10 @@ class StandIn(ABC):
         """Answer a question by business identifier; most repositories offer none."""
         return Answer(404, "text/plain", b"")
 
+    def order(self, arrival: Arrival) -> Order | None:
+        """The misbehaviour that is due for this arrival."""
+        return self.faults.next()
+
     def act(self, arrival: Arrival, order: Order | None) -> tuple[Answer, str, float]:
         """Judge, keep, and say how the answer goes back: (answer, act, seconds)."""
         judged = self.judge(arrival)
@@ -156,7 +160,7 @@ def application(stand_in: StandIn) -> Starlette:
         client = f"{request.client.host}:{request.client.port}" if request.client else ""
         now = stand_in.clock.now()
         arrival = stand_in.log.arrived(now, request.method, request.url.path, headers, body, client)
-        answer, how, seconds = stand_in.act(arrival, stand_in.faults.next())
+        answer, how, seconds = stand_in.act(arrival, stand_in.order(arrival))
         return _Acting(answer, how, seconds)
 
     async def ask(request: Request) -> Response:
