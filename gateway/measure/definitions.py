@@ -1,4 +1,4 @@
-"""Every table of an installation, read from the folders of its programmes: views, reference data, CSV tables, calendars."""
+"""Every table of an installation, read from its programmes' folders: views, reference data, CSV tables, calendars."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def read(path: Path, programme: Programme) -> tuple[list[RegistryTable], list[Fi
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise Misconfigured("GW-MEASURE-001", file=str(path), detail=str(error)) from None
     if unknown := set(raw) - {"registry", "table"}:
-        raise Misconfigured("GW-MEASURE-001", file=str(path), detail=f"[{sorted(unknown)[0]}] is not known")
+        raise Misconfigured("GW-MEASURE-001", file=str(path), detail=f"[{min(unknown)}] is not known")
     registries = [_registry(name, rest, programme, path) for name, rest in raw.get("registry", {}).items()]
     return registries, [_table(name, rest, programme, path) for name, rest in raw.get("table", {}).items()]
 

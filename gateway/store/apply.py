@@ -15,7 +15,7 @@ from gateway import flow
 from gateway.errors import Broken
 from gateway.flow import Room, Thing
 from gateway.message import Answer, Case, Committed, Exchange, ItemRecord, Step, Submission
-from gateway.store import changes, evidence, order, rows, schema
+from gateway.store import changes, evidence, order, rows, schema, view_write
 from gateway.store.changes import Change
 from gateway.store.engine import upsert
 from gateway.store.group import PLACES, Group
@@ -53,7 +53,9 @@ class Applying:
         return {"state": change.to, "open": int(waits), "since": self.at}
 
 
-def apply(group: Group, step: Step, searchable: evidence.Found = None) -> Committed:
+def apply(
+    group: Group, step: Step, searchable: evidence.Found = None, viewed: view_write.Viewed | None = None
+) -> Committed:
     """All of the step, or an exception and the caller undoes it."""
     found = changes.of(step)
     now = Applying(group, step)
@@ -66,7 +68,7 @@ def apply(group: Group, step: Step, searchable: evidence.Found = None) -> Commit
     for thing in (Thing.EXCHANGE, Thing.ANSWER):
         _write_things(now, thing, by_thing[thing])
     _settle_cases(now, by_thing[Thing.CASE])
-    evidence.others(now.group, now.feed, step, searchable)
+    evidence.others(now.group, now.feed, step, searchable, viewed)
     _journal(now)
     group.audit(step.audit)
     for change in found:

@@ -32,6 +32,7 @@ _SQLITE_WRITER: Final = (
     "PRAGMA journal_size_limit=67108864",
 )
 _SQLITE_READER: Final = ("PRAGMA query_only=ON",)
+_SQLITE_MEASURER: Final = ("PRAGMA temp_store=FILE", "PRAGMA cache_size=-65536")
 _POSTGRES_WRITER: Final = (
     "SET synchronous_commit = on",
     "SET lock_timeout = '30s'",
@@ -109,6 +110,21 @@ def reader(url: URL) -> Engine:
             postgresql_readonly=True
         )
         _on_connect(engine, _POSTGRES_READER)
+    return engine
+
+
+def measurer(url: URL, seconds: float) -> Engine:
+    """The engine for measures: reads that may take long, beside the others, sorting on disk where there is much."""
+    options: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 2, "max_overflow": 0}
+    if dialect(url) == "sqlite":
+        engine = create_engine(url, connect_args={"check_same_thread": False}, **options)
+        _on_connect(engine, (*_SQLITE_BOTH, *_SQLITE_READER, *_SQLITE_MEASURER))
+        _on_begin(engine, "BEGIN")
+    else:
+        engine = create_engine(url, isolation_level="REPEATABLE READ", pool_pre_ping=True, **options).execution_options(
+            postgresql_readonly=True
+        )
+        _on_connect(engine, (f"SET statement_timeout = '{int(seconds)}s'", "SET jit = off"))
     return engine
 
 

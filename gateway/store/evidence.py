@@ -10,9 +10,10 @@ from sqlalchemy import bindparam, func, select
 from gateway.errors import Broken
 from gateway.formats.search import IndexRow
 from gateway.message import Attempt, Conformity, Document, Pause, Receipt, RegistryEntry, Step, StoredResource
-from gateway.store import rows, schema, search_write
+from gateway.store import rows, schema, search_write, view_write
 from gateway.store.engine import upsert
 from gateway.store.group import Group
+from gateway.store.view_write import Viewed
 
 _ENDS: Final = (
     "ended_at",
@@ -45,9 +46,10 @@ Found = Mapping[int, Sequence[IndexRow]] | None
 """What can be searched in the resources of a step, by their place; None where nobody looked."""
 
 
-def others(group: Group, feed: int, step: Step, found: Found = None) -> None:
+def others(group: Group, feed: int, step: Step, found: Found = None, viewed: Viewed | None = None) -> None:
     """Attempts, receipts, conformity records, reference data and resources of the step."""
     versions: list[StoredResource] = []
+    entries: list[RegistryEntry] = []
     for write in step.writes:
         match write:
             case Attempt():
@@ -62,11 +64,13 @@ def others(group: Group, feed: int, step: Step, found: Found = None) -> None:
                 group.hand.insert(schema.pauses, [row])
             case RegistryEntry():
                 _registry(group, feed, write)
+                entries.append(write)
             case StoredResource():
                 versions.append(write)
             case _:
                 pass
-    _resources(group, feed, step, versions, found)
+    view_write.registry(group, entries, viewed.views if viewed else None)
+    _resources(group, feed, step, versions, found, viewed)
 
 
 def _attempt(group: Group, attempt: Attempt) -> None:
@@ -112,7 +116,9 @@ def _newest() -> Any:
     return select(func.max(table.c.version)).where(*mine)
 
 
-def _resources(group: Group, feed: int, step: Step, versions: Iterable[StoredResource], found: Found) -> None:
+def _resources(
+    group: Group, feed: int, step: Step, versions: Iterable[StoredResource], found: Found, viewed: Viewed | None
+) -> None:
     """Each as a new version of itself."""
     table = schema.resources
     latest: dict[tuple[str, str], int] = {}
@@ -128,3 +134,4 @@ def _resources(group: Group, feed: int, step: Step, versions: Iterable[StoredRes
     if lines:
         group.hand.insert(table, lines)
         search_write.resources(group, feed, step, lines, found)
+        view_write.resources(group, feed, step, lines, viewed)

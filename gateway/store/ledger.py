@@ -16,6 +16,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from gateway.clock import Clock
 from gateway.errors import Broken, Misconfigured, StorageFailed
 from gateway.formats.search import Hit, Indexer, IndexRow, Scope, Search
+from gateway.formats.views import Views
 from gateway.message import (
     Answer,
     Attempt,
@@ -47,18 +48,26 @@ from gateway.store import (
     retention,
     search_ask,
     search_write,
+    view_write,
 )
 from gateway.store.apply import apply
+from gateway.store.exports import ExportCalls
 from gateway.store.group import Group
+from gateway.store.measuring import Measuring
 from gateway.store.migrations import migrate
 from gateway.store.owner import Owner
 from gateway.store.payload import Payloads
+from gateway.store.progress import Progress
 from gateway.store.reading import Reading
 from gateway.store.statements import Hand, Statements
+from gateway.store.subscriptions import SubscriptionCalls
 from gateway.store.writer import Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+VIEW_BATCH = 200
+"""Resources that a commit looks at while tables of views are filled."""
 
 
 class Ledger:
@@ -68,18 +77,23 @@ class Ledger:
     while the database cannot be reached, and `Broken` GW-STORE-003 where bytes are not those that were written.
     """
 
-    def __init__(self, url: str, data: Path, clock: Clock, indexer: Indexer | None = None) -> None:
+    def __init__(
+        self, url: str, data: Path, clock: Clock, indexer: Indexer | None = None, views: Views | None = None
+    ) -> None:
         self._url = engine.address(url, data)
-        self._data, self._clock, self._indexer = data, clock, indexer
+        self._data, self._clock, self._indexer, self._views = data, clock, indexer, views
         self._embedded = engine.dialect(self._url) == "sqlite"
         self._payloads = Payloads(data / "blobs" if self._embedded else None)
         self._owner = Owner(data)
         self._writing, self._reading = engine.writer(self._url), engine.reader(self._url)
         self._writer = Writer(self._writing, self._payloads, clock, self._reading.dispose)
         self._threads = ThreadPoolExecutor(engine.READERS, "ledger-reader")
+        self.measures = Measuring(self._url, self._writer)
         self._questions = Statements()
         self._forgot: datetime | None = None
         self._trouble: str | None = None
+        self.exports = ExportCalls(self._ask, self._submit, clock)
+        self.subscriptions = SubscriptionCalls(self._ask, self._submit, clock)
 
     # --- life ----------------------------------------
 
@@ -89,11 +103,14 @@ class Ledger:
         await self._writer.start()
         if self._indexer is not None:
             await self._index_the_rest(self._indexer)
+        if self._views is not None:
+            await self.use_views(self._views)
 
     async def stop(self) -> None:
         """Commit what is waiting, close, give the folder free."""
         await self._writer.stop()
         await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self.measures.stop)
         self._reading.dispose()
         self._owner.release()
 
@@ -138,10 +155,13 @@ class Ledger:
         """
         if self._payloads.spills(step):
             await asyncio.to_thread(self._payloads.spill, step)
+        views = self._views
         if not any(search_write.stored(step)):
-            return await self._submit(lambda group: apply(group, step))
+            viewed = None if views is None else view_write.Viewed(views, ())
+            return await self._submit(lambda group: apply(group, step, None, viewed))
         found = await asyncio.to_thread(self._found, step)
-        return await self._submit(lambda group: apply(group, step, found))
+        shown = None if views is None else await asyncio.to_thread(view_write.viewed, views, step)
+        return await self._submit(lambda group: apply(group, step, found, shown))
 
     async def trouble(self) -> str | None:
         """None while commits become durable, else the code of why they do not. After a failure it tries one."""
@@ -171,6 +191,16 @@ class Ledger:
         await self._writer.submit(lambda group: search_write.begin(group, indexer.digest))
         while await self._writer.submit(lambda group: search_write.catch_up(group, indexer, 200)):
             pass
+
+    async def use_views(self, views: Views) -> None:
+        """Keep the tables of these views from now on; what is missing in them is filled before this returns."""
+        self._views = views
+        await asyncio.to_thread(self.measures.use, views)
+        waiting = await self._writer.submit(lambda group: view_write.begin(group, views))
+        progress = Progress("views", waiting, self._clock)
+        while some := await self._writer.submit(lambda group: view_write.fill(group, views, VIEW_BATCH)):
+            progress.add(some)
+        progress.done()
 
     async def recover(self) -> Sequence[str]:
         """Apply `flow.AFTER_CRASH` to what dead workers held; ids that became unknown. Call at start.
@@ -373,9 +403,6 @@ class Ledger:
 
     async def count_matches(self, asked: Search, most: int) -> int:
         return await self._ask(search_ask.count_matches, asked, most)
-
-    async def parts(self, asked: Search, size: int) -> Sequence[tuple[int, int]]:
-        return await self._ask(search_ask.parts, asked, size)
 
     async def current(self, type: str, ids: Sequence[str], scope: Scope, feed: int | None = None) -> list[KeptResource]:
         return await self._ask(search_ask.current, type, ids, scope, feed)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, func, insert, inspect, select
 
 from gateway.errors import Misconfigured
-from gateway.store import schema, search_write
+from gateway.store import schema, search_write, standing_tables, view_tables
 
 
 class Migration(NamedTuple):
@@ -27,6 +27,7 @@ class Migration(NamedTuple):
 
 def _first(connection: Connection) -> None:
     schema.metadata.create_all(connection)
+    view_tables.fixed(connection)
     connection.execute(insert(schema.feed), {"id": 1, "number": 0})
 
 
@@ -38,10 +39,17 @@ def _operations(connection: Connection) -> None:
             each.create(connection, checkfirst=True)
 
 
+def _standing(connection: Connection) -> None:
+    for table in standing_tables.TABLES:
+        table.create(connection, checkfirst=True)
+
+
 MIGRATIONS: Final[tuple[Migration, ...]] = (
     Migration(1, "the ledger", _first),
     Migration(2, "search", search_write.fill),
     Migration(3, "pauses, retention of metadata", _operations),
+    Migration(4, "exports, subscriptions", _standing),
+    Migration(5, "views and measures", view_tables.fixed),
 )
 
 _LOCK: Final = 0x6C6564676572  # one migrating process at a time on PostgreSQL
