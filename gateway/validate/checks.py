@@ -12,6 +12,9 @@ A list of entries:
       text: {en: …, fa: …, it: …, zh: …}
       mend: {en: …, fa: …, it: …, zh: …}
 
+In place of `fhirpath` an entry may test several values by a table of ranges: `table`, `match` and `among`, see
+`crosstable.py`.
+
 An entry may instead name an invariant of the programme's profiles (`invariant: KEY` in place of `on`, `when` and
 `fhirpath`): a finding of that invariant then has the entry's code, rule and words, which a profile cannot have in four
 languages.
@@ -33,18 +36,25 @@ import msgspec
 from gateway import fhirpath
 from gateway.errors import Misconfigured, finding
 from gateway.fhirpath import Environment, FhirPathError
+from gateway.formats import ranges
 from gateway.formats import yaml as yaml_files
 from gateway.message import LANGUAGES, Context, Finding, ItemResult, Json, Severity
-from gateway.validate import references
+from gateway.validate import reference, references
 from gateway.validate.bindings import answer_coding
+from gateway.validate.crosstable import Among, Years
 from gateway.validate.lineage import place_of
+from gateway.validate.reference import Reference
 from gateway.validate.references import Index
 from gateway.validate.run import Policy, Run
 
 if TYPE_CHECKING:
     from gateway.validate.rulebook import Rules
 
-_KEYS: Final = frozenset({"code", "severity", "rule", "on", "when", "fhirpath", "at", "text", "mend", "invariant"})
+_KEYS: Final = frozenset({"code", "severity", "rule", "on", "when", "fhirpath", "at", "text", "mend", "invariant"}) | {
+    "table",
+    "match",
+    "among",
+}
 _BROKEN: Final = "GW-VAL-015"  # an invariant that does not hold
 _PLAIN: Final = re.compile(r"[A-Za-z][\w]*(?:\[\d+\])?(?:\.[A-Za-z]\w*(?:\[\d+\])?)*")
 Compiled = fhirpath.Compiled
@@ -58,7 +68,7 @@ class Check(msgspec.Struct, frozen=True):
     rule: str
     on: str
     when: Compiled | None
-    test: Compiled
+    test: Compiled | Among
     at: str
     where: Compiled | None
     text: Mapping[str, str]
@@ -80,8 +90,10 @@ class Wording(msgspec.Struct, frozen=True):
 class Checks:
     """The checks of one programme."""
 
-    def __init__(self, checks: tuple[Check, ...], digest: str, words: tuple[Wording, ...] = ()) -> None:
-        self.digest = digest
+    def __init__(
+        self, checks: tuple[Check, ...], digest: str, words: tuple[Wording, ...] = (), own: Reference | None = None
+    ) -> None:
+        self.digest, self.own = digest, own or {}
         self.words = {each.invariant: each for each in words}
         self.by_type: dict[str, list[Check]] = {}
         for each in checks:
@@ -111,7 +123,7 @@ class Checks:
     def findings(self, rules: Rules, result: ItemResult, context: Context, index: Index) -> list[Finding]:
         """Every check that fails on the item's resources, with the sender's place."""
         found: list[Finding] = []
-        tables = lookup(context)
+        tables = lookup(context, self.own)
         for resource in result.resources:
             checks = self.by_type.get(str(resource.get("resourceType")), ())
             if not checks:
@@ -195,16 +207,20 @@ def _way_to(wanted: Any, value: Any) -> str | None:
     return None
 
 
-def lookup(context: Context) -> Callable[..., Any]:
-    """`lookup(kind, key[, date])`: the data of the registry entry that is valid on the day, or nothing."""
+def lookup(context: Context, own: Reference | None = None) -> Callable[..., Any]:
+    """`lookup(kind, key[, date])`: the data of the registry entry that is valid on the day, or nothing.
+
+    A kind and key that the registry does not have is looked for in the programme's own `reference.csv`.
+    """
     today = context.now.date().isoformat()
 
     def ask(kind: str, key: Any, day: Any = None) -> Any:
         on = str(day or today)[:10]
-        for entry in context.registry.get(kind, {}).get(str(key), ()):
+        entries = context.registry.get(kind, {}).get(str(key), ())
+        for entry in entries:
             if (entry.valid_from or "") <= on <= (entry.valid_to or "9999"):
                 return entry.data
-        return None
+        return None if entries else reference.on(own or {}, kind, str(key), on)
 
     return ask
 
@@ -219,7 +235,10 @@ def load(path: FilePath, rules: Rules) -> Checks:
     root = yaml_files.load(path)
     if root.kind != "list":
         _refuse(root, "a list of checks is expected")
-    entries = tuple(_read(node, rules) for node in root)
+    digest = hashlib.sha256(path.read_bytes())
+    entries = tuple(_read(node, rules, path.parent / "ranges") for node in root)
+    for each in sorted({str(node["table"].value) for node in root if "table" in node}):
+        digest.update((path.parent / "ranges" / each).read_bytes())
     seen: set[str] = set()
     for node, check in zip(root, entries, strict=True):
         if check.code in seen:
@@ -227,14 +246,14 @@ def load(path: FilePath, rules: Rules) -> Checks:
         seen.add(check.code)
     checks = tuple(each for each in entries if isinstance(each, Check))
     words = tuple(each for each in entries if isinstance(each, Wording))
-    return Checks(checks, hashlib.sha256(path.read_bytes()).hexdigest(), words)
+    return Checks(checks, digest.hexdigest(), words)
 
 
 def _refuse(node: yaml_files.Node, detail: str) -> NoReturn:
     raise Misconfigured(detail=f"{node.at}: {detail}")
 
 
-def _read(node: yaml_files.Node, rules: Rules) -> Check | Wording:
+def _read(node: yaml_files.Node, rules: Rules, folder: FilePath) -> Check | Wording:
     if node.kind != "mapping":
         _refuse(node, "a check is a mapping")
     for key, inner in node.items():
@@ -254,7 +273,7 @@ def _read(node: yaml_files.Node, rules: Rules) -> Check | Wording:
         rule=str(node["rule"].value) if "rule" in node else "",
         on=on,
         when=_expression(node, "when", on, rules) if "when" in node else None,
-        test=_required(node, on, rules),
+        test=_among(node, on, rules, folder) if "table" in node else _required(node, on, rules),
         at=at,
         where=None if not at or _PLAIN.fullmatch(at) else _expression(node, "at", on, rules),
         text=_four(node, "text"),
@@ -263,7 +282,7 @@ def _read(node: yaml_files.Node, rules: Rules) -> Check | Wording:
 
 
 def _wording(node: yaml_files.Node) -> Wording:
-    for key in ("on", "when", "fhirpath"):
+    for key in ("on", "when", "fhirpath", "table"):
         if key in node:
             _refuse(node[key], f"beside `invariant:` no {key!r} can stand")
     return Wording(
@@ -294,6 +313,31 @@ def _text(node: yaml_files.Node, key: str) -> str:
 def _required(node: yaml_files.Node, on: str, rules: Rules) -> Compiled:
     _text(node, "fhirpath")
     return _expression(node, "fhirpath", on, rules)
+
+
+def _among(node: yaml_files.Node, on: str, rules: Rules, folder: FilePath) -> Among:
+    if "fhirpath" in node:
+        _refuse(node["fhirpath"], "beside `table:` no `fhirpath` can stand")
+    name, match, among = _text(node, "table"), _text(node, "match"), node.get("among")
+    if match not in ("forbidden", "required"):
+        _refuse(node["match"], "match is forbidden or required")
+    if "/" in name or among is None or among.kind != "mapping":
+        _refuse(node["table"], "a table is a file under ranges/, and `among` names its columns")
+    table, _ = ranges.load(folder / name)
+    for column, inner in among.items():
+        if column not in table.columns:
+            _refuse(inner, f"{name} has no column {column!r}")
+    columns = {column: _column(among, column, on, rules) for column, _ in among.items()}
+    return Among(table, columns, match == "forbidden")
+
+
+def _column(among: yaml_files.Node, name: str, on: str, rules: Rules) -> Compiled | Years:
+    node = among[name]
+    if node.kind != "mapping":
+        return _expression(among, name, on, rules)
+    if {key for key, _ in node.items()} != {"from", "to"}:
+        _refuse(node, "years are counted `from` a date `to` a date")
+    return Years(_expression(node, "from", on, rules), _expression(node, "to", on, rules))
 
 
 def _expression(node: yaml_files.Node, key: str, on: str, rules: Rules) -> Compiled:
