@@ -246,7 +246,10 @@ def load(path: FilePath, rules: Rules) -> Checks:
         seen.add(check.code)
     checks = tuple(each for each in entries if isinstance(each, Check))
     words = tuple(each for each in entries if isinstance(each, Wording))
-    return Checks(checks, digest.hexdigest(), words)
+    own = path.with_name("reference.csv")
+    if own.is_file():
+        digest.update(own.read_bytes())
+    return Checks(checks, digest.hexdigest(), words, reference.load(own))
 
 
 def _refuse(node: yaml_files.Node, detail: str) -> NoReturn:
