@@ -419,9 +419,6 @@ class Outcome(Value, frozen=True, kw_only=True):
     reply: bytes | None = None  # what came back, kept with the attempt
 
 
-# --- what one can ask about ----------------------------------------
-
-
 class JournalEntry(Value, frozen=True, kw_only=True):
     """One line of the trace: a state change with the room that made it."""
 
@@ -433,6 +430,7 @@ class JournalEntry(Value, frozen=True, kw_only=True):
     to: str
     room: str
     reason: str | None = None
+    place: int = 0  # within its feed number
 
 
 class ItemStatus(Value, frozen=True, kw_only=True):
@@ -446,7 +444,7 @@ class ItemStatus(Value, frozen=True, kw_only=True):
 
 
 class SubmissionStatus(Value, frozen=True, kw_only=True):
-    """A submission as its sender sees it. `settled` is true when every item has findings or was accepted."""
+    """A submission as its sender sees it. `settled`: every item has findings or was accepted."""
 
     id: str
     sender: str
@@ -455,7 +453,9 @@ class SubmissionStatus(Value, frozen=True, kw_only=True):
     received_at: datetime
     settled: bool
     findings: tuple[Finding, ...] = ()
-    items: tuple[ItemStatus, ...] = ()
+    items: tuple[ItemStatus, ...] = ()  # from number `first` on, as many as were asked for
+    counts: dict[str, int] = {}  # of all items, by state
+    first: int = 0
     language: Language = "en"
 
 

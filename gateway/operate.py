@@ -20,7 +20,7 @@ from gateway.desk.admin import Handler
 from gateway.errors import GatewayError, Misconfigured
 from gateway.flow import FINAL, Room, Thing, waiting
 from gateway.formats import json
-from gateway.message import Conformity, Exchange, Json, Move, Pause, RegistryEntry, Step
+from gateway.message import Conformity, Exchange, Json, Move, Pause, RegistryEntry, Step, SubmissionStatus
 from gateway.settings import Settings
 from gateway.sign import watch
 from gateway.store import Ledger
@@ -35,6 +35,7 @@ _ACTS: Final[dict[str, str]] = {"replay": "due", "drop": "rejected", "supersede"
 """What may be done to a parked or unknown exchange, and the state it leads to."""
 
 _MANY: Final = 10_000
+_PAGE: Final = 500
 
 Done = Callable[[Step], None]
 
@@ -97,12 +98,26 @@ class Operator:
         if submission is None or status is None:
             raise GatewayError("GW-DESK-002", what="submission", id=id)
         yield {"submission": plain(msgspec.structs.replace(submission, body=b""))}
-        for entry in await self._ledger.journal(id):
-            yield {"journal": plain(entry)}
-        for item in await self._ledger.items(id):
-            yield {"item": plain(item)}
-        for exchange in {e.id: e for item in status.items for e in item.exchanges}.values():
+        after = (0, -1)
+        while entries := await self._ledger.journal(id, after):
+            for entry in entries:
+                yield {"journal": plain(entry)}
+            after = (entries[-1].feed, entries[-1].place)
+        for first in range(0, sum(status.counts.values()), _PAGE):
+            for item in await self._ledger.items(id, first, _PAGE):
+                yield {"item": plain(item)}
+        async for exchange in self._exchanges_of(status):
             yield await self._exchange(exchange)
+
+    async def _exchanges_of(self, status: SubmissionStatus) -> AsyncIterator[Exchange]:
+        """What is owed because of the submission, once each; read page by page."""
+        seen: set[str] = set()
+        for first in range(0, sum(status.counts.values()), _PAGE):
+            page = await self._ledger.submission_status(status.id, first, _PAGE)
+            for exchange in (each for item in (page.items if page else ()) for each in item.exchanges):
+                if exchange.id not in seen:
+                    seen.add(exchange.id)
+                    yield exchange
 
     async def _exchange(self, exchange: Exchange) -> Json:
         attempts = await self._ledger.attempts(exchange.id)

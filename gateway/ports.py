@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from gateway.formats.views import Answered, KeptFinding, Statement
 from gateway.message import (
     Answer,
     Attempt,
@@ -46,7 +47,10 @@ class Store(Protocol):
         ...
 
     async def submission(self, id: str) -> Submission | None: ...
-    async def submission_status(self, id: str) -> SubmissionStatus | None: ...
+    async def submission_status(self, id: str, first: int = 0, limit: int = 1000) -> SubmissionStatus | None:
+        """As its sender sees it; of its items so many, from number `first` on."""
+        ...
+
     async def earlier(self, sender: str, control_id: str) -> Sequence[Submission]:
         """Submissions of the sender under the control id, newest first, at most 10, bodies left out."""
         ...
@@ -113,8 +117,10 @@ class Store(Protocol):
         """Submissions, items and cases that are parked, longest first. Exchanges: `exchanges("parked")`."""
         ...
 
-    async def journal(self, submission: str) -> Sequence[JournalEntry]:
-        """Every state change of the submission, its items, cases, exchanges and answers, in feed order."""
+    async def journal(
+        self, submission: str, after: tuple[int, int] = (0, -1), limit: int = 10_000
+    ) -> Sequence[JournalEntry]:
+        """State changes of the submission, its items, cases, exchanges and answers: so many after (feed, place)."""
         ...
 
     async def counts(self) -> Mapping[str, Mapping[str, tuple[int, datetime | None]]]:
@@ -125,13 +131,17 @@ class Store(Protocol):
         """After a crash: apply `flow.AFTER_CRASH`, journalled; returns the ids that became unknown."""
         ...
 
-    async def items(self, submission: str) -> Sequence[ItemRecord]: ...
+    async def items(self, submission: str, first: int = 0, limit: int | None = None) -> Sequence[ItemRecord]: ...
     async def items_so_far(self, submission: str) -> int:
         """How many items of the submission are kept: a large table is itemised in several commits."""
         ...
 
     async def answers(self, submission: str) -> Sequence[Answer]: ...
     async def documents(self, case: str) -> Sequence[Document]: ...
+    async def waiting_under(self, destination: str, receipt: str, value: str) -> Exchange | None:
+        """The awaiting or unknown exchange of a destination whose case holds a receipt of that name and value."""
+        ...
+
     async def find_exchange_by_document(self, document: str, destination: str) -> Exchange | None: ...
     async def exchanges(
         self,
@@ -196,6 +206,46 @@ class Store(Protocol):
     async def audit_event(self, id: str) -> KeptAudit | None: ...
     async def audit_chain_intact(self) -> bool:
         """Whether every audit event is there as it was written. Reads all of them."""
+        ...
+
+
+class MeasureStore(Protocol):
+    """What room measure asks of the ledger: statements over views, findings, marks."""
+
+    async def check(self, statement: Statement, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+        """The columns of its result; `Misconfigured` GW-MEASURE-003 for what is no reading SELECT over the views."""
+        ...
+
+    async def answer(self, statement: Statement, parameters: Mapping[str, Any]) -> Answered:
+        """Run it on one snapshot. Raises `GatewayError` GW-MEASURE-006 where it fails, takes or answers too much."""
+        ...
+
+    async def keep_findings(
+        self, programme: str, measure: str, window: tuple[int, int], found: Sequence[KeptFinding], day: int
+    ) -> Sequence[KeptFinding]:
+        """Keep what was found; what the window held and is not found any more is cleared. Those that are new."""
+        ...
+
+    async def findings(
+        self, programme: str, measure: str = "", window: tuple[int, int] | None = None, limit: int = 10_000
+    ) -> Sequence[KeptFinding]:
+        """Kept findings that were not cleared, by due day; of those found from the window's first to its last day."""
+        ...
+
+    async def finding_counts(self) -> Mapping[tuple[str, str], tuple[int, int]]:
+        """(programme, measure) -> how many findings are open, and the due day of the oldest."""
+        ...
+
+    async def view_faults(self) -> Mapping[str, int]:
+        """View table -> how many resources it can make no rows of."""
+        ...
+
+    async def mark(self, programme: str, name: str) -> int | None:
+        """The last day that was looked at under this name."""
+        ...
+
+    async def set_mark(self, programme: str, name: str, day: int) -> None:
+        """Remember it; a mark never goes back."""
         ...
 
 
@@ -360,6 +410,39 @@ class Network(Protocol):
         ...
 
 
+class Heard(NamedTuple):
+    """What a destination told us of its own accord: about whom (a receipt's name and value), what it leads to.
+
+    `status`, `media_type` and `body` are the protocol's way to say that it was taken; `unknown` is its body where
+    nothing waits for it.
+    """
+
+    receipt: str
+    value: str
+    outcome: Outcome
+    status: int
+    media_type: str
+    body: bytes
+    unknown: bytes = b""
+
+
+class Told(NamedTuple):
+    """What is answered to one who told us something."""
+
+    status: int
+    media_type: str
+    body: bytes
+
+
+@runtime_checkable
+class Hearing(Protocol):
+    """A wire whose destination may tell us the outcome later, at an address of ours."""
+
+    def hear(self, headers: Mapping[str, str], body: bytes) -> Heard:
+        """Read what was told; pure. `Refused` where it cannot be read."""
+        ...
+
+
 class Wire(Protocol):
     """One wire protocol towards destinations; one file each in deliver/.
 
@@ -392,8 +475,11 @@ __all__ = [
     "ClientCredentials",
     "EvidenceSigner",
     "Gate",
+    "Heard",
+    "Hearing",
     "Mapper",
     "MaybeSent",
+    "MeasureStore",
     "Network",
     "NotSent",
     "Receipt",
@@ -403,6 +489,7 @@ __all__ = [
     "SignatureValue",
     "Signer",
     "Store",
+    "Told",
     "Validator",
     "Wire",
 ]

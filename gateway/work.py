@@ -35,6 +35,7 @@ from gateway.sign import evidence
 _log = structlog.get_logger()
 _IDLE: Final = 1.0
 _LIMITS: Final = 5.0
+_PAGE: Final = 500
 _STORAGE_PAUSE: Final = 1.0
 _STOP: Final = "stop"
 PARTS: Final = 32
@@ -193,9 +194,7 @@ class Work:
         tally = taking.Tally()
         first = await self._store.items_so_far(submission.id)
         if first:
-            for kept in await self._store.items(submission.id):
-                tally.taken = steps.Taken(tally.taken.items + 1, tally.taken.refused + (kept.state == "refused"))
-                tally.tell(kept.result.findings)
+            await self._told(submission.id, first, tally)
         refused: Sequence[str] | None = None
         async for part in taking.parts(self._pool, submission, ask, first):
             examined: Sequence[workers.Examined] = part.items
@@ -210,6 +209,13 @@ class Work:
                 await self._commit(steps.itemise(submission, examined, at, answers, earlier))
             else:
                 await self._commit(steps.itemise_part(submission, examined, at))
+
+    async def _told(self, submission: str, kept: int, tally: taking.Tally) -> None:
+        """What an earlier run of this process found, read page by page."""
+        for start in range(0, kept, _PAGE):
+            for item in await self._store.items(submission, start, _PAGE):
+                tally.taken = steps.Taken(tally.taken.items + 1, tally.taken.refused + (item.state == "refused"))
+                tally.tell(item.result.findings)
 
     def _answers(self, submission: Submission, findings: Sequence[Finding]) -> Sequence[Answer]:
         """What the sender is told later: nothing when the first answer is still waiting for these findings."""

@@ -174,8 +174,10 @@ def finding_json(found: Finding, language: Language) -> Json:
 
 
 def status_json(status: SubmissionStatus, language: Language) -> Json:
-    """A submission as its sender sees it."""
+    """A submission as its sender sees it; `links.next` leads to the items that are not shown here."""
     here = f"/submissions/{status.id}"
+    shown = status.first + len(status.items)
+    more = {"next": f"{here}?first={shown}"} if status.items and shown < sum(status.counts.values()) else {}
     return {
         "id": status.id,
         "programme": status.programme,
@@ -184,8 +186,9 @@ def status_json(status: SubmissionStatus, language: Language) -> Json:
         "received_at": instant(status.received_at),
         "language": tag(language),
         "findings": [finding_json(each, language) for each in status.findings],
+        "counts": dict(status.counts),
         "items": [_item(each, language) for each in status.items],
-        "links": {"self": here, "trace": f"{here}/trace", "lineage": f"{here}/lineage"},
+        "links": {"self": here, "trace": f"{here}/trace", "lineage": f"{here}/lineage"} | more,
     }
 
 
@@ -208,8 +211,8 @@ def _exchange(exchange: Exchange) -> Json:
     return body
 
 
-def trace_json(id: str, entries: Sequence[JournalEntry]) -> Json:
-    """Every state change of the submission and of what came of it, in feed order."""
+def trace_json(id: str, entries: Sequence[JournalEntry], limit: int) -> Json:
+    """State changes of the submission and of what came of it, in feed order; a full page has a next one."""
     steps = [
         {
             "feed": each.feed,
@@ -223,11 +226,17 @@ def trace_json(id: str, entries: Sequence[JournalEntry]) -> Json:
         | ({"reason": each.reason} if each.reason else {})
         for each in entries
     ]
-    return {"id": id, "steps": steps, "links": {"submission": f"/submissions/{id}"}}
+    here = f"/submissions/{id}"
+    last = f"{entries[-1].feed}.{entries[-1].place}" if len(entries) == limit else ""
+    return {"id": id, "steps": steps, "links": {"submission": here} | _next(f"{here}/trace?after=", last)}
 
 
-def lineage_json(id: str, items: Sequence[ItemRecord]) -> Json:
-    """Which of the sender's places made each FHIR element, and what nobody read."""
+def _next(where: str, cursor: str) -> dict[str, str]:
+    return {"next": where + cursor} if cursor else {}
+
+
+def lineage_json(id: str, items: Sequence[ItemRecord], first: int, limit: int) -> Json:
+    """Which of the sender's places made each FHIR element, and what nobody read; a full page has a next one."""
     rows = [
         {
             "id": each.id,
@@ -238,7 +247,9 @@ def lineage_json(id: str, items: Sequence[ItemRecord]) -> Json:
         }
         for each in items
     ]
-    return {"id": id, "items": rows, "links": {"submission": f"/submissions/{id}"}}
+    here = f"/submissions/{id}"
+    after = str(first + len(items)) if len(items) == limit else ""
+    return {"id": id, "items": rows, "links": {"submission": here} | _next(f"{here}/lineage?first=", after)}
 
 
 def elements_json(lineage: Sequence[Lineage]) -> list[Json]:

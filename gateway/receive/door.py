@@ -227,7 +227,7 @@ def verdict(submission: Submission, judged: Judged, status: SubmissionStatus | N
     found: tuple[Finding, ...] = ()
     if status is not None and status.settled:
         found = _all_findings(status)
-        every = status.state == "refused" or (status.items and all(item.state == "refused" for item in status.items))
+        every = status.state == "refused" or status.counts.keys() == {"refused"}
         fate = "refused" if every else "found"
     elif status is not None and status.state == "parked":
         fate = "parked"

@@ -15,6 +15,7 @@ appears in a log or an address.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -51,6 +52,11 @@ MESSAGE: Final = "application/http"
 
 DRAIN_BYTES: Final = 64 * 1024 * 1024
 DRAIN_SECONDS: Final = 5.0
+TRACE_PAGE: Final = 10_000
+SHOWN: Final = 1000  # items in one status
+ALL: Final = 2**31 - 1
+LINEAGE_PAGE: Final = 200
+_CURSOR: Final = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,9}))?")
 BODIES_IN_MEMORY: Final = 16
 """The bodies of all requests together may hold this many times `max_body`."""
 
@@ -368,17 +374,23 @@ def _idempotency_key(request: Request) -> tuple[str | None, tuple[Finding, ...]]
     return key, ()
 
 
-async def _own(front: Front, request: Request, id: str) -> tuple[Sender, SubmissionStatus]:
+def _cursor(request: Request, name: str, second: int = 0) -> tuple[int, int]:
+    """Where a page begins: the number, or two of them, that the link of the page before gave."""
+    found = _CURSOR.fullmatch(request.query_params.get(name, ""))
+    return (int(found[1]), int(found[2] or second)) if found else (0, second)
+
+
+async def _own(front: Front, request: Request, id: str, limit: int = SHOWN) -> tuple[Sender, SubmissionStatus]:
     """The caller and its submission; for everybody else there is none."""
     sender = await front.caller(request)
-    found = await front.store.submission_status(id)
+    found = await front.store.submission_status(id, _cursor(request, "first")[0], limit)
     if found is None or found.sender != sender.id:
         raise NotAllowed("GW-RECEIVE-010")
     return sender, found
 
 
 async def _workbook(front: Front, request: Request, id: str) -> Response:
-    sender, found = await _own(front, request, id)
+    sender, found = await _own(front, request, id, ALL)
     submission = await front.store.submission(id)
     if submission is None:
         raise NotAllowed("GW-RECEIVE-010")
@@ -418,10 +430,13 @@ async def _convert(front: Front, previewer: preview.Previewer, request: Request,
 async def _show(front: Front, request: Request, id: str, what: str) -> Response:
     sender, found = await _own(front, request, id)
     language = front.language(request, sender)
+    first = _cursor(request, "first")[0]
     if what == "trace":
-        body = answers.trace_json(id, await front.store.journal(id))
+        feed, place = _cursor(request, "after", -1)
+        body = answers.trace_json(id, await front.store.journal(id, (feed, place), TRACE_PAGE), TRACE_PAGE)
     elif what == "lineage":
-        body = answers.lineage_json(id, await front.store.items(id))
+        items = await front.store.items(id, first, LINEAGE_PAGE)
+        body = answers.lineage_json(id, items, first, LINEAGE_PAGE)
     else:
         body = answers.status_json(found, language)
     tag = answers.tag(language)

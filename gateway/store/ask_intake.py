@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BindParameter, and_, bindparam, exists, func, or_, select
+from sqlalchemy import BindParameter, Integer, and_, bindparam, exists, func, or_, select
 
 from gateway import flow
 from gateway.flow import Thing
@@ -23,6 +23,13 @@ from gateway.store.schema import submissions as _submission
 
 _ACCEPTED: Final = frozenset({"valid", "gathered", "refused"})
 _MINE: Final[BindParameter[str]] = bindparam("submission")
+_FIRST: Final[BindParameter[int]] = bindparam("first", type_=Integer())
+SHOWN: Final = 1000
+"""Items in one answer about a submission, where nobody asks for more."""
+LINES: Final = 10_000
+"""Lines of its journal in one answer."""
+START: Final = (0, -1)
+"""Before the first line."""
 
 # --- submissions ----------------------------------------
 
@@ -64,6 +71,10 @@ def received(reading: Reading, limit: int) -> Sequence[Submission]:
 
 _before = _item.alias("before")
 _ITEMS: Final = select(_item).where(_item.c.submission == _MINE).order_by(_item.c.position)
+_PAGE: Final = _ITEMS.limit(LIMIT).offset(_FIRST)
+_COUNTS: Final = (
+    select(_item.c.state, func.count().label("count")).where(_item.c.submission == _MINE).group_by(_item.c.state)
+)
 _SO_FAR: Final = select(func.count().label("count")).select_from(_item).where(_item.c.submission == _MINE)
 _UNTAKEN: Final = exists().where(
     _submission.c.sender == _item.c.sender,
@@ -82,9 +93,13 @@ _GATHERABLE: Final = (
 )
 
 
-def items(reading: Reading, submission: str) -> Sequence[ItemRecord]:
-    """The items of a submission, in their order."""
-    return [rows.item(row, reading.payloads) for row in reading.all(_ITEMS, submission=submission)]
+def items(reading: Reading, submission: str, first: int = 0, limit: int | None = None) -> Sequence[ItemRecord]:
+    """The items of a submission, in their order: all of them, or so many from a number on."""
+    if limit is None:
+        found = reading.all(_ITEMS, submission=submission)
+    else:
+        found = reading.all(_PAGE, submission=submission, first=first, limit=limit)
+    return [rows.item(row, reading.payloads) for row in found]
 
 
 def items_so_far(reading: Reading, submission: str) -> int:
@@ -113,33 +128,41 @@ _STATUS: Final = select(
     _submission.c.received_at,
     _submission.c.language,
 ).where(_submission.c.id == bindparam("id"))
+_shown = (
+    select(_item.c.case).where(_item.c.submission == _MINE).order_by(_item.c.position).limit(LIMIT).offset(_FIRST)
+).subquery("shown")
 _OWED: Final = (
     select(_exchange)
     .join(_lineage, _lineage.c.document == _exchange.c.document)
-    .where(_lineage.c.submission == _MINE)
+    .where(_lineage.c.submission == _MINE, _exchange.c.case.in_(select(_shown.c.case)))
     .order_by(_exchange.c.position)
 )
 
 
-def submission_status(reading: Reading, id: str) -> SubmissionStatus | None:
-    """As its sender sees it."""
+def submission_status(reading: Reading, id: str, first: int = 0, limit: int = SHOWN) -> SubmissionStatus | None:
+    """As its sender sees it, with the items from a number on."""
     row = reading.first(_STATUS, id=id)
     if row is None:
         return None
-    owed: Sequence[Exchange] = [rows.exchange(each) for each in reading.all(_OWED, submission=id)]
+    counts = {each["state"]: each["count"] for each in reading.all(_COUNTS, submission=id)}
+    records = items(reading, id, first, limit)
+    owed: dict[str, list[Exchange]] = {}
+    for each in reading.all(_OWED, submission=id, first=first, limit=limit):
+        exchange = rows.exchange(each)
+        owed.setdefault(exchange.case, []).append(exchange)
     statuses = tuple(
         ItemStatus(
             id=record.id,
             label=record.result.label,
             state=record.state,
             findings=record.result.findings,
-            exchanges=tuple(each for each in owed if record.case is not None and each.case == record.case),
+            exchanges=tuple(owed.get(record.case or "", ())),
         )
-        for record in items(reading, id)
+        for record in records
     )
-    known = all(each.findings or each.state in _ACCEPTED for each in statuses)
+    known = counts.keys() <= _ACCEPTED or all(each.findings or each.state in _ACCEPTED for each in statuses)
     settled = row["state"] in flow.FINAL[Thing.SUBMISSION] and known
-    return SubmissionStatus(**row, settled=settled, items=statuses)
+    return SubmissionStatus(**row, settled=settled, items=statuses, counts=counts, first=first)
 
 
 # --- answers ----------------------------------------
@@ -186,13 +209,20 @@ _THINGS: Final = {
     ),
     Thing.ANSWER: select(_answer.c.id).where(_answer.c.submission == _MINE),
 }
+_FEED: Final[BindParameter[int]] = bindparam("feed", type_=Integer())
+_PLACE: Final[BindParameter[int]] = bindparam("place", type_=Integer())
+_AFTER: Final = or_(_line.c.feed > _FEED, and_(_line.c.feed == _FEED, _line.c.place > _PLACE))
+_LINES: Final = select(_line).where(_AFTER).order_by(_line.c.feed, _line.c.place).limit(LIMIT)
 _JOURNAL: Final = (
-    select(_line).where(and_(_line.c.thing == word(str(Thing.SUBMISSION)), _line.c.id == _MINE)),
-    *(select(_line).where(_line.c.thing == word(str(thing)), _line.c.id.in_(ids)) for thing, ids in _THINGS.items()),
+    _LINES.where(_line.c.thing == word(str(Thing.SUBMISSION)), _line.c.id == _MINE),
+    *(_LINES.where(_line.c.thing == word(str(thing)), _line.c.id.in_(ids)) for thing, ids in _THINGS.items()),
 )
 
 
-def journal(reading: Reading, submission: str) -> Sequence[JournalEntry]:
-    """Every state change of the submission and of all that came of it, in feed order."""
-    found = [row for part in _JOURNAL for row in reading.all(part, submission=submission)]
-    return [rows.journal_entry(row) for row in sorted(found, key=lambda row: (row["feed"], row["place"]))]
+def journal(
+    reading: Reading, submission: str, after: tuple[int, int] = START, limit: int = LINES
+) -> Sequence[JournalEntry]:
+    """State changes of the submission and of all that came of it, in feed order: so many after (feed, place)."""
+    given = {"submission": submission, "feed": after[0], "place": after[1], "limit": limit}
+    found = [row for part in _JOURNAL for row in reading.all(part, **given)]
+    return [rows.journal_entry(row) for row in sorted(found, key=lambda row: (row["feed"], row["place"]))[:limit]]

@@ -269,8 +269,10 @@ class Ledger:
     async def submission(self, id: str) -> Submission | None:
         return await self._ask(ask_intake.submission, id)
 
-    async def submission_status(self, id: str) -> SubmissionStatus | None:
-        return await self._ask(ask_intake.submission_status, id)
+    async def submission_status(
+        self, id: str, first: int = 0, limit: int = ask_intake.SHOWN
+    ) -> SubmissionStatus | None:
+        return await self._ask(ask_intake.submission_status, id, first, limit)
 
     async def earlier(self, sender: str, control_id: str) -> Sequence[Submission]:
         return await self._ask(ask_intake.earlier, sender, control_id)
@@ -278,8 +280,8 @@ class Ledger:
     async def received(self, limit: int) -> Sequence[Submission]:
         return await self._ask(ask_intake.received, limit)
 
-    async def items(self, submission: str) -> Sequence[ItemRecord]:
-        return await self._ask(ask_intake.items, submission)
+    async def items(self, submission: str, first: int = 0, limit: int | None = None) -> Sequence[ItemRecord]:
+        return await self._ask(ask_intake.items, submission, first, limit)
 
     async def items_so_far(self, submission: str) -> int:
         """How many items of the submission are kept."""
@@ -297,8 +299,10 @@ class Ledger:
     async def answers_due(self, now: datetime, limit: int) -> Sequence[Answer]:
         return await self._ask(ask_intake.answers_due, now, limit)
 
-    async def journal(self, submission: str) -> Sequence[JournalEntry]:
-        return await self._ask(ask_intake.journal, submission)
+    async def journal(
+        self, submission: str, after: tuple[int, int] = ask_intake.START, limit: int = ask_intake.LINES
+    ) -> Sequence[JournalEntry]:
+        return await self._ask(ask_intake.journal, submission, after, limit)
 
     async def case(self, id: str) -> Case | None:
         return await self._ask(ask_delivery.case, id)
@@ -323,6 +327,9 @@ class Ledger:
 
     async def exchanges_of_case(self, case: str) -> Sequence[Exchange]:
         return await self._ask(ask_delivery.exchanges_of_case, case)
+
+    async def waiting_under(self, destination: str, receipt: str, value: str) -> Exchange | None:
+        return await self._ask(ask_delivery.waiting_under, destination, receipt, value)
 
     async def find_exchange_by_document(self, document: str, destination: str) -> Exchange | None:
         return await self._ask(ask_delivery.find_exchange_by_document, document, destination)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -72,9 +73,10 @@ class ScriptedStore:
     async def submission(self, id: str) -> Submission | None:
         return self.submissions.get(id)
 
-    async def submission_status(self, id: str) -> SubmissionStatus | None:
+    async def submission_status(self, id: str, first: int = 0, limit: int = 1000) -> SubmissionStatus | None:
         if id in self.statuses:
-            return self.statuses[id]
+            found = self.statuses[id]
+            return msgspec.structs.replace(found, counts=Counter(item.state for item in found.items))
         found = self.submissions.get(id)
         if found is None:
             return None
@@ -106,10 +108,12 @@ class ScriptedStore:
                 heads.setdefault(each.sender, each)
         return [a for a in heads.values() if a.next_at is None or a.next_at <= now][:limit]
 
-    async def items(self, submission: str) -> Sequence[Any]:
+    async def items(self, submission: str, first: int = 0, limit: int | None = None) -> Sequence[Any]:
         return ()
 
-    async def journal(self, submission: str) -> Sequence[JournalEntry]:
+    async def journal(
+        self, submission: str, after: tuple[int, int] = (0, -1), limit: int = 10_000
+    ) -> Sequence[JournalEntry]:
         return [
             JournalEntry(feed=n, at=step.at, thing=str(m.thing), id=m.id, frm=m.frm, to=m.to, room=str(m.room))
             for n, step in enumerate(self.steps, 1)
@@ -155,6 +159,7 @@ class Findings:
             received_at=submission.received_at,
             settled=True,
             items=(item,),
+            counts={item.state: 1},
             language=submission.language,
         )
 

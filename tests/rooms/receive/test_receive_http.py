@@ -118,7 +118,7 @@ async def test_a_sender_sees_its_submission_with_items_findings_exchanges_and_li
         )
         record = ItemRecord(id="i", submission=id, sender="one", programme="p", state="valid", result=made)
 
-        async def items(submission: str) -> list[ItemRecord]:
+        async def items(submission: str, first: int = 0, limit: int | None = None) -> list[ItemRecord]:
             return [record]
 
         monkeypatch.setattr(store, "items", items)

@@ -231,7 +231,7 @@ class Turned:
 class Store:
     """A store that has one submission of the sender."""
 
-    async def submission_status(self, id: str) -> SubmissionStatus:
+    async def submission_status(self, id: str, first: int = 0, limit: int = 1000) -> SubmissionStatus:
         at = datetime.now(UTC)
         return SubmissionStatus(id=id, sender="one", programme="p", state="received", received_at=at, settled=False)
 

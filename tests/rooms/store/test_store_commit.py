@@ -366,6 +366,29 @@ async def test_a_submission_is_settled_when_every_item_is_known(ledger: store.Le
     assert [each.code for each in status.items[0].findings] == ["X"]
 
 
+async def test_what_is_shown_of_a_large_submission_comes_in_pages(ledger: store.Ledger) -> None:
+    """A table of any length: each page holds what was asked for, all pages together everything once."""
+    await ledger.commit(accepted("s1"))
+    every = [item(f"i{n}", "s1", index=n, subject=f"p{n}") for n in range(25)]
+    await ledger.commit(itemised("s1", *every))
+    shown: list[str] = []
+    while page := await ledger.submission_status("s1", len(shown), 10):
+        assert len(page.items) <= 10
+        assert page.counts == {"valid": 25}
+        if not page.items:
+            break
+        shown += [each.id for each in page.items]
+    assert shown == [each.id for each in every]
+    assert [each.id for each in await ledger.items("s1", 20, 10)] == shown[20:]
+    whole = await ledger.journal("s1")
+    lines, after = [], (0, -1)
+    while part := await ledger.journal("s1", after, 7):
+        lines += part
+        after = (part[-1].feed, part[-1].place)
+    assert lines == whole
+    assert len(whole) > 25
+
+
 async def test_earlier_finds_the_same_control_id_newest_first(ledger: store.Ledger) -> None:
     """Only of the same sender, at most ten, without bytes."""
     for n in range(12):
