@@ -2,8 +2,8 @@
 
 `modi-auth` (ID_AUTH_REST), `modi` (the same and INTEGRITY_REST over the bytes that leave; `modi = "yes"` says so
 too), `modi-integrity` (INTEGRITY_REST alone, beside a voucher of `oauth_url`), `ws-security` (INTEGRITY_SOAP), `fse`
-(bearer and FSE-JWT-Signature), `sealed` (AES and RSA-OAEP, as JSON). The key is the destination's `signing_key`, as
-its files are at that moment; `docs/trust.md` lists the options of each.
+(bearer and FSE-JWT-Signature), `sealed` (AES and RSA-OAEP, as JSON), `sm2-parameters` (sorted parameters with SM2 and
+SM3). The key is the destination's `signing_key`, as its files are at that moment; `docs/trust.md` lists the options.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from gateway.settings import Destination, secret
 from gateway.sign import encrypt, fse, modi, wss
 from gateway.sign.keyring import KeyRing
 from gateway.sign.keys import KeyHandle, check_validity
+from gateway.sign.parameters import SignedParameters
 from gateway.sign.tokens import Naming
 
 Headers = Mapping[str, str]
@@ -188,6 +189,7 @@ SECURED: Final[dict[str, Callable[[Destination, KeyRing], RequestSigner]]] = {
     "ws-security": WsSecurity,
     "fse": FseTokens,
     "sealed": SealedBody,
+    "sm2-parameters": SignedParameters,
 }
 """Request signers by the name that a destination's option `secure` has."""
 
