@@ -8,7 +8,8 @@ caller: verification itself never tries a second form.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -23,7 +24,7 @@ from gateway.sign.algorithms import Algorithm, PublicKey
 from gateway.sign.canonical import jcs
 from gateway.sign.doctor import BOM
 from gateway.sign.life import expiry
-from gateway.sign.sm2 import DEFAULT_SIGNER_ID, Sm2Public
+from gateway.sign.sm2 import DEFAULT_SIGNER_ID, Sm2Public, spki
 from gateway.sign.trust import Trust
 
 _IDS: Final = (b"", DEFAULT_SIGNER_ID, b"TLSv1.3+GM+Cipher+Suite")
@@ -98,8 +99,21 @@ def detached(body: bytes, token: str, trust: Trust | None, at: datetime) -> tupl
         return True
 
     if not fits(body):
-        found.extend(_other_form(body, fits))
+        found.extend(_other_id(body, token, key, plain) or _other_form(body, fits))
     return tuple(found)
+
+
+def _other_id(body: bytes, token: str, key: PublicKey, plain: bool) -> tuple[Finding, ...]:
+    """Of an SM2 token: another signer id that it fits, and none but the agreed one was tried."""
+    if not isinstance(key, Sm2Public):
+        return ()
+    for other in _IDS:
+        try:
+            jws.verify(token, Sm2Public(key.point, other), "SGD_SM3_SM2", payload=body, unencoded=plain)
+        except GatewayError:
+            continue
+        return (finding("GW-SIGN-119", found=repr(other.decode("ascii"))),)
+    return ()
 
 
 def _other_form(body: bytes, fits: Callable[[bytes], bool]) -> Iterator[Finding]:
@@ -122,9 +136,26 @@ def chain(certificates: Iterable[x509.Certificate], trust: Trust | None, at: dat
         else:
             algorithms.public_key(leaf)
     except GatewayError as error:
-        yield error.finding()
+        trap = trust is not None and _issuer_id(leaf, (*above, *trust.anchors), trust.signer_ids)
+        yield trap or error.finding()
         return
     yield from expiry(leaf, at)
+
+
+def _issuer_id(
+    leaf: x509.Certificate, issuers: Iterable[x509.Certificate], agreed: Mapping[str, bytes]
+) -> Finding | None:
+    """The trap of SM2 certificates: the issuer did sign it, but under another signer id than the one agreed on."""
+    for issuer in issuers:
+        key = Sm2Public.of(issuer) if issuer.subject == leaf.issuer else None
+        if key is None:
+            continue
+        wanted = agreed.get(hashlib.sha256(spki(issuer)).hexdigest(), DEFAULT_SIGNER_ID)
+        for other in _IDS:
+            if other != wanted and Sm2Public(key.point, other).verify(leaf.signature, leaf.tbs_certificate_bytes):
+                named = (repr(each.decode("utf-8", "replace")) for each in (other, wanted))
+                return finding("GW-SIGN-135", found=next(named), expected=next(named))
+    return None
 
 
 def message(body: bytes, trust: Trust, at: datetime, to: str = "") -> tuple[Finding, ...]:
