@@ -53,6 +53,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     values: tuple[str, ...] = ()
     pattern: str = ""
     default: str = ""
+    unknown: str = ""  # dates: what stands for a month or a day that is not known, such as "99"; empty: refused
+    years: tuple[str, ...] = ()  # two other fields: full years from the first day to the second one
 
     @property
     def title(self) -> str:
@@ -86,6 +88,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("separator is one character")
         for each in self.field:
             re.compile(each.pattern)
+            if each.years and (len(each.years) != 2 or not set(each.years) <= set(names)):
+                raise ValueError(f"field {each.name}: years names two other fields")
             if len(each.fill) != 1 or (self.kind == "fixed" and each.length <= 0):
                 raise ValueError(f"field {each.name}: a fixed field has a length, and fill is one character")
         try:
@@ -179,7 +183,7 @@ def write(layout: Layout, rows: Iterable[Row]) -> bytes:
         cells = []
         wrong += (Cell(number, name, "unknown") for name in sorted(row.keys() - {each.name for each in layout.field}))
         for each in layout.field:
-            text = _cell(layout, each, row.get(each.name))
+            text = _cell(layout, each, _years(row, each) if each.years else row.get(each.name))
             if isinstance(text, _Bad):
                 wrong.append(Cell(number, each.name, text.why))
             else:
@@ -280,6 +284,15 @@ def _formed(field: Field, text: str) -> str | None:
     return text
 
 
+def _years(row: Row, field: Field) -> str | None:
+    """Full years between two days of the same row; None where one of them is no whole day."""
+    begins, ends = (str(row.get(name) or "")[:10] for name in field.years)
+    days = (calendars.parse(begins), calendars.parse(ends))
+    if any(isinstance(day, Problem) or not day.exact for day in days) or ends < begins:
+        return None
+    return str(int(ends[:4]) - int(begins[:4]) - int(ends[5:] < begins[5:]))
+
+
 def _decimal(field: Field, text: str) -> str | None:
     try:
         number = Decimal(text)
@@ -295,14 +308,24 @@ def _decimal(field: Field, text: str) -> str | None:
 def _date(field: Field, text: str) -> str | None:
     """ISO days are written in the field's form and calendar; a month or a year has no day to write."""
     day = calendars.parse(text[:10])
-    if isinstance(day, Problem) or not day.exact or not re.match(r"\d{4}-\d\d-\d\d", text):
+    if isinstance(day, Problem) or not re.fullmatch(r"\d{4}(-\d\d(-\d\d(T.*)?)?)?", text):
         return None
+    if not day.exact:
+        return _partial(field, text)
     first = day.first
     year, month, number = (
         calendars.to_jalali(first) if field.calendar == "jalali" else (first.year, first.month, first.day)
     )
     parts = {"YYYY": f"{year:04}", "YY": f"{year % 100:02}", "MM": f"{month:02}", "DD": f"{number:02}"}
     return _filled(field.format, parts)
+
+
+def _partial(field: Field, text: str) -> str | None:
+    """A year or a month as it is known; only of the calendar that it was said in."""
+    if not field.unknown or field.calendar != "gregorian":
+        return None
+    year, month = text[:4], text[5:7] or field.unknown
+    return _filled(field.format, {"YYYY": year, "YY": year[2:], "MM": month, "DD": field.unknown})
 
 
 def _filled(form: str, parts: Mapping[str, str]) -> str:
