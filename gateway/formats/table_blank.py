@@ -116,7 +116,9 @@ def csv_files(blank: Blank, examples: bool = False) -> bytes:
 
 
 def _shown(page: Page) -> bool:
-    return any(column.example for column in page.columns)
+    """Whether the page has a whole example: one row that could be sent."""
+    wanted = [column for column in page.columns if column.required] or page.columns
+    return all(column.example for column in wanted)
 
 
 def _page(book: Any, page: Page, blank: Blank, lists: list[Sequence[str]], examples: bool) -> None:

@@ -1,7 +1,8 @@
 """Documents: a complete case as one Bundle, built once, its bytes never changed afterwards.
 
 Resources of several items that have the same id are one resource: a later item replaces the top-level elements
-that it brings and leaves the others, except `identifier`, which grows. So an ADT that knows the address and a DFT that
+that it brings and leaves the others, except `identifier`, which grows, and `extension`, where it replaces those of
+the same url. So an ADT that knows the address and a DFT that
 does not make one Patient with the address. Order is the order of first appearance; the same items give the same
 bytes.
 """
@@ -40,6 +41,9 @@ def _overlay(earlier: Json, later: Json) -> Json:
     merged = {**earlier, **later}
     if "identifier" in earlier and isinstance(later.get("identifier"), list):
         merged["identifier"] = _union(earlier["identifier"], later["identifier"])
+    if "extension" in earlier and isinstance(later.get("extension"), list):
+        told = {each.get("url") for each in later["extension"]}
+        merged["extension"] = [*(e for e in earlier["extension"] if e.get("url") not in told), *later["extension"]]
     return merged
 
 

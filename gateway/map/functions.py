@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from html import escape
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -109,6 +110,9 @@ function("lower")(_simple(str.lower))
 function("trim")(_simple(str.strip))
 function("digits")(_simple(ascii_digits))
 function("text")(_simple(str))
+
+
+function("narrative")(_simple(lambda text: f'<div xmlns="http://www.w3.org/1999/xhtml">{escape(text)}</div>'))
 
 
 @function("after", least=1, shape="PREFIX")

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from gateway.formats import calendars
 from gateway.formats.problem import Problem as Fault
+from gateway.formats.text import digits as ascii_digits
 from gateway.map import times
 from gateway.map.expression import Argument
 from gateway.map.functions import BadUse, Step, Workshop, function, said, word
@@ -167,6 +168,45 @@ def _clock(workshop: Workshop, arguments: Sequence[Argument]) -> Step:
         return at.strftime("%H:%M:%S") if part == "iso" else getattr(at, part)
 
     return step
+
+
+_CLOCK: Final = re.compile(r"(\d{1,2})[:.](\d{2})(?::(\d{2}))?")
+
+
+@function("clock-time")
+def _clock_time(_: Workshop, __: Sequence[Argument]) -> Step:
+    """A time of day as people write it, in any digits: 8:30, ۰۸:۳۰, 08:30:00."""
+
+    def step(_: Run, got: Got) -> Any:
+        text = ascii_digits(said(got)).strip()
+        found = _CLOCK.fullmatch(text)
+        if found is None or int(found[1]) > 23 or int(found[2]) > 59 or int(found[3] or 0) > 59:
+            raise Problem("GW-FMT-093", value=text[:40])
+        return f"{int(found[1]):02d}:{found[2]}:{found[3] or '00'}"
+
+    return step
+
+
+@function("month-as", least=1, shape="jalali|gregorian")
+def _month_as(_: Workshop, arguments: Sequence[Argument]) -> Step:
+    """A month of a calendar as `1403-07`, however it was written: 1403/7, ۱۴۰۳-۰۷, 140307."""
+    calendar = _CALENDARS.get(word(arguments[0]))
+    if calendar is None:
+        raise BadUse(f"the calendar is one of {', '.join(_CALENDARS)}")
+
+    def step(_: Run, got: Got) -> Any:
+        text = ascii_digits(said(got)).strip()
+        month = good(calendars.parse(text, calendar))
+        found = _MONTH.fullmatch(text)
+        if found is None or month.exact:
+            raise Problem("GW-FMT-091", value=text[:40])
+        return f"{found[1]}-{int(found[2]):02d}"
+
+    return step
+
+
+_CALENDARS: Final[dict[str, calendars.Calendar]] = {"jalali": "jalali", "gregorian": "gregorian"}
+_MONTH: Final = re.compile(r"(\d{4})[/\-.]?(\d{1,2})")
 
 
 @function("deadline", least=1, most=3, shape="LIMIT [inclusive|exclusive [FREE-DAYS]]")

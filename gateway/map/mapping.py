@@ -32,11 +32,15 @@ from gateway.message import CaseRef, Context, ItemResult, Json, Loss, Place
 TOP: Final = frozenset(
     {"title", "namespaces", "group", "let", "subject", "case", "parts", "ignore", "require", "resources", "fragments"}
 )
-_RESOURCE: Final = frozenset({"resourceType", "key", "when", "each", "elsewhere", "let"})
+_RESOURCE: Final = frozenset({"resourceType", "key", "when", "each", "elsewhere", "let", "grows", "fills"})
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """One compiled resource template. One that is `elsewhere` is referred to and not made: another item brings it."""
+    """One compiled resource template. One that is `elsewhere` is referred to and not made: another item brings it.
+
+    Where several parts of the input make one resource, the lists that it `grows` are joined, and one that `fills` only
+    says what the earlier ones did not.
+    """
 
     name: str
     type: str
@@ -45,6 +49,8 @@ class Resource(msgspec.Struct, frozen=True):
     when: Test | None = None
     parts: Callable[[Run, Source], Sequence[Source]] | None = None
     elsewhere: bool = False
+    grows: tuple[str, ...] = ()
+    fills: bool = False
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -211,21 +217,54 @@ def _build(run: Run, planned: Sequence[Planned]) -> list[Json]:
         reference = f"{kind}/{id}"
         resource = {"resourceType": kind, "id": id, **body}
         if reference in made:
-            _told_before(run, before, made[reference], resource)
+            resource = _grown(run, before, made[reference], resource, each.template)
+            _told_before(run, before, made[reference], resource, each.template.grows)
             resource = _together(run, made[reference], resource, each)
         made[reference] = resource
     run.base = run.root
     return list(made.values())
 
 
-def _told_before(run: Run, before: int, earlier: Json, later: Json) -> None:
+def _grown(run: Run, before: int, earlier: Json, later: Json, template: Resource) -> Json:
+    """Move what a list gains into the earlier resource, where its notes follow it; the rest of the later one is left."""
+    left = dict(later)
+    for name in template.grows:
+        known, gained = earlier.get(name), later.get(name)
+        if not isinstance(known, list) or not isinstance(gained, list):
+            continue
+        places: dict[int, int] = {}
+        for index, member in enumerate(gained):
+            same = _same_member(known, member)
+            if same is None:
+                known.append(member)
+            places[index] = len(known) - 1 if same is None else same
+        prefix = f"{template.type}/{earlier['id']}#{name}["
+        for at in range(before, len(run.notes)):
+            element, got = run.notes[at]
+            number, bracket, rest = element.removeprefix(prefix).partition("]")
+            if element.startswith(prefix) and bracket and number.isdigit():
+                run.notes[at] = (f"{prefix}{places[int(number)]}]{rest}", got)
+        left[name] = known
+    return left
+
+
+def _same_member(known: Sequence[Any], member: Any) -> int | None:
+    """Where the list has it already: an equal member, or an extension of the same url."""
+    url = member.get("url") if isinstance(member, dict) else None
+    for index, each in enumerate(known):
+        if each == member or (url is not None and isinstance(each, dict) and each.get("url") == url):
+            return index
+    return None
+
+
+def _told_before(run: Run, before: int, earlier: Json, later: Json, grows: Sequence[str]) -> None:
     """Of a resource that is described again, only what is new has made anything; the rest repeats or contradicts."""
     known = dict(run.notes[:before])
     again = run.notes[before:]
     run.forget(before)
     for element, got in again:
         name = _TOP_NAME.split(element.partition("#")[2], maxsplit=1)[0]
-        if name not in earlier or name == "id":
+        if name not in earlier or name == "id" or name in grows:
             run.note(element, got)
         elif earlier[name] == later.get(name) and element in known and got.data and known[element].data:
             run.repeats.append((got.data, known[element].data))
@@ -237,7 +276,7 @@ _TOP_NAME: Final = re.compile(r"[.\[]")
 def _together(run: Run, earlier: Json, later: Json, planned: Planned) -> Json:
     """One resource that two parts of the input describe: what only one knows is kept, a contradiction is said."""
     for name, value in later.items():
-        if name in earlier and earlier[name] != value:
+        if name in earlier and earlier[name] != value and not planned.template.fills:
             run.problem("GW-MAP-013", planned.here.here, element=f"{planned.template.type}.{name}")
     return {**later, **earlier}
 
@@ -432,4 +471,6 @@ class FileCompiler:
             when=self.templates.test(fields["when"]) if "when" in fields else None,
             parts=self.templates.parts(fields["each"]) if "each" in fields else None,
             elsewhere="elsewhere" in fields and fields["elsewhere"].value is True,
+            grows=tuple(str(each.value) for each in (fields["grows"].items if "grows" in fields else [])),
+            fills="fills" in fields and fields["fills"].value is True,
         )

@@ -143,3 +143,53 @@ def test_a_required_cell_of_each_row_is_asked_of_each_row(engine: mapping.Engine
         [],
         [("GW-MAP-012", "sheet people row 3 column born")],
     ]
+
+
+GROWING = """
+group: [card]
+subject: person
+resources:
+  person: {resourceType: Patient, key: [card], elsewhere: true}
+  left: {resourceType: EpisodeOfCare, each: left!*, key: [card], status: =finished, period: {end: day | jalali}}
+  stay:
+    resourceType: EpisodeOfCare
+    each: stays!*
+    key: [card]
+    fills: true
+    status: =active
+    patient: ->person
+  plan:
+    resourceType: CarePlan
+    each: goals!*
+    key: [card, plan]
+    grows: [goal, activity]
+    intent: =plan
+    goal: [{display: goal}]
+    activity: [{detail: {description: duty}}]
+"""
+
+
+def test_rows_of_one_plan_are_one_plan_and_a_discharge_comes_before_the_admission(tmp_path: Path) -> None:
+    """A plan has many goals, each in a row; a list that grows keeps each row's place at its own member."""
+    folder = tmp_path / "mappings" / "little"
+    folder.mkdir(parents=True)
+    head = PROGRAMME.partition("[[intake]]")[0]
+    (folder / "programme.toml").write_text(
+        head + '[[intake]]\nformat = "table"\nmapping = "growing.yaml"\nsheets = ["goals", "stays", "left"]\n'
+    )
+    (folder / "growing.yaml").write_text(GROWING)
+    engine = mapping.load(tmp_path, [programme.load(tmp_path, "little")])
+    goals = [["card", "plan", "goal", "duty"], ["a", "1", "walk", "x"], ["a", "1", "sit", "x"], ["a", "2", "eat", "y"]]
+    body = book(goals=goals, stays=[["card"], ["a"]], left=[["card", "day"], ["a", "1403/07/01"]])
+    (result,) = taken(engine, body)
+    made = {(r["resourceType"], len(r.get("goal", ()))): r for r in result.resources}
+    assert made["CarePlan", 2]["goal"] == [{"display": "walk"}, {"display": "sit"}]
+    assert made["CarePlan", 2]["activity"] == [{"detail": {"description": "x"}}]
+    assert (made["EpisodeOfCare", 0]["status"], "patient" in made["EpisodeOfCare", 0]) == ("finished", True)
+    plan = f"CarePlan/{made['CarePlan', 2]['id']}#goal[1].display"
+    assert [place.path for line in result.lineage if line.element == plan for place in line.places] == [
+        "sheet goals row 3 column goal"
+    ]
+    assert not result.findings
+    unread = [loss.place.path for loss in result.loss if loss.fate == "unread"]
+    assert not [path for path in unread if not path.endswith(("card", "plan"))]  # keys tell nothing by themselves
