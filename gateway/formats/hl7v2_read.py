@@ -313,7 +313,8 @@ def split_batch(body: bytes) -> Batch:
     start, wide = _unwrapped(body)
     if wide and wide != "utf-8":
         return Batch(messages=(body,))
-    marks = [(m.start(), m[0][:3]) for m in _START.finditer(body, start)]
+    body = body[start:]
+    marks = [(m.start(), m[0][:3]) for m in _START.finditer(body)]
     marks.append((len(body), b""))
     messages: list[bytes] = []
     findings: list[Finding] = []

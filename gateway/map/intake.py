@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -47,7 +46,7 @@ def pieces(
 
 
 def _messages(submission: Submission, takers: Sequence[Taker], options: Mapping[str, str]) -> Iterator[Piece]:
-    batch = hl7v2.split_batch(submission.body.removeprefix(codecs.BOM_UTF8))
+    batch = hl7v2.split_batch(submission.body)
     many = len(batch.messages) > 1
     for number, body in enumerate(batch.messages, 1):
         label = f"message {number}"

@@ -237,6 +237,7 @@ def test_a_batch_is_several_messages(adt: bytes, orm: bytes) -> None:
     assert hl7v2.header(body).batch
     assert hl7v2.split_batch(adt).messages == (adt,)
     assert hl7v2.split_batch(adt + orm).messages == (adt, orm)
+    assert hl7v2.split_batch(b"\xef\xbb\xbf" + adt + orm).messages == (adt, orm)  # a byte-order mark is not content
     with pytest.raises(Refused):
         hl7v2.split_batch(b"FHS|^~\\&|X\rFTS|0\r")
 
