@@ -18,11 +18,12 @@ from typing import Final, Self
 import structlog
 from fastapi import APIRouter
 
-from gateway import consulting, pulling, store, workers
+from gateway import consulting, measuring, pulling, store, workers
 from gateway.bell import Bell
 from gateway.clock import Clock
 from gateway.deliver import wires
 from gateway.deliver.dispatcher import Dispatcher
+from gateway.deliver.hearing import Hearing
 from gateway.deliver.jetstream import JetStreamDispatcher
 from gateway.deliver.lane import Tools
 from gateway.deliver.steps import Extra
@@ -38,7 +39,7 @@ from gateway.operate import handlers
 from gateway.pool import Pool
 from gateway.ports import Mapper, Wire
 from gateway.programme import Programme
-from gateway.receive import callbacks
+from gateway.receive import callbacks, told
 from gateway.receive.door import Door
 from gateway.receive.http import Front, make_app
 from gateway.receive.mllp import MllpServer
@@ -74,6 +75,7 @@ class Gateway:
         self.bell, self.metrics = Bell(), Metrics(clock)
         self.searchable = pulling.definitions(settings)
         self.ledger = store.open(settings.database, Path(settings.data), clock, self.searchable)
+        self.reporting = measuring.Reporting(settings, self.ledger, clock)
         self._receive = receive
         self._stack = AsyncExitStack()
         self._servers: list[HttpServer | MllpServer] = []
@@ -97,8 +99,13 @@ class Gateway:
         """Our own rules, while the workers load theirs."""
         programmes = workers.load_programmes(self.settings)
         mapper = await asyncio.to_thread(workers.load_mapper, self.settings, programmes)
+        await self._measure(self.settings, programmes)
         await self.pool.start()
         return programmes, mapper
+
+    async def _measure(self, settings: Settings, programmes: Mapping[str, Programme]) -> None:
+        """Views and measures of these programmes from now on."""
+        await measuring.use(settings, programmes, self.ledger, (self.reporting,))
 
     def _connect(self) -> None:
         """The way out: network, lanes, later answers."""
@@ -131,8 +138,8 @@ class Gateway:
             return  # beside others on a shared ledger: commands find it themselves
         await self._listen(later)
         commands = handlers(self.ledger, settings, self.clock, self.committed, changed, self.gate.forget)
-        reload = Reload(settings, self.pool, self.ledger, self.clock, self.committed, self._use)
-        admin = Admin(Path(settings.data), {**commands, "reload": reload})
+        reload = Reload(settings, self.pool, self.ledger, self.clock, self.committed, self._use, self._measure)
+        admin = Admin(Path(settings.data), {**commands, "reload": reload, "report": self.reporting})
         await admin.start()
         self._stack.push_async_callback(admin.stop)
 
@@ -199,6 +206,7 @@ class Gateway:
             observe=self.metrics.observe,
             sole_owner=not settings.database,
         )
+        self.hearing = Hearing(settings.destination, made, tools)
         return self._dispatcher(made, tools)
 
     def _dispatcher(self, made: Mapping[str, Wire], tools: Tools) -> Dispatcher | JetStreamDispatcher:
@@ -255,6 +263,7 @@ class Gateway:
         """What else the HTTP listener offers."""
         made = validating.router(front.taken, self._judge)
         made.include_router(consulting.router(front, self.settings, self.clock))
+        made.include_router(told.router(front, self.hearing.take))
         return made
 
     def _peers(self, purpose: str) -> PeerTrust | None:

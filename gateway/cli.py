@@ -18,6 +18,8 @@ _COMMANDS: Final = (
     "convert",
     "validate",
     "mappings",
+    "view",
+    "report",
     "template",
     "status",
     "queue",

@@ -12,7 +12,7 @@ import hashlib
 import multiprocessing
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -34,6 +34,9 @@ from gateway.settings import Settings
 _log = structlog.get_logger()
 FOLDERS: Final = ("mappings", "profiles")
 _LEFT_OUT: Final = shutil.ignore_patterns("samples", "fsh", "*.py", "__pycache__", ".*")
+
+Measure = Callable[[Settings, Mapping[str, Programme]], Awaitable[object]]
+"""Told the new settings and programmes before: views are built anew, measures are checked; `Misconfigured` stops it."""
 
 Use = Callable[[Mapping[str, Programme], Mapper], None]
 """Told the new programmes and the new mapper, at the moment when the new workers take over."""
@@ -79,10 +82,17 @@ class Reload:
     """The command `reload`. One at a time."""
 
     def __init__(
-        self, settings: Settings, pool: Pool, ledger: Store, clock: Clock, done: Callable[[Step], None], use: Use
+        self,
+        settings: Settings,
+        pool: Pool,
+        ledger: Store,
+        clock: Clock,
+        done: Callable[[Step], None],
+        use: Use,
+        measure: Measure | None = None,
     ) -> None:
         self._settings, self._pool, self._ledger, self._clock = settings, pool, ledger, clock
-        self._done, self._use = done, use
+        self._done, self._use, self._measure = done, use, measure
         self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
@@ -95,6 +105,8 @@ class Reload:
             mapper = await asyncio.to_thread(workers.load_mapper, settings, programmes)
             now = self._clock.now()
             event = events.operator_acted("operator", "reload", (f"rules/{digest[:32]}",), now)
+            if self._measure is not None:
+                await self._measure(settings, programmes)
             await self._pool.replace(settings)
             self._use(programmes, mapper)
             step = Step(name="reload", at=now, audit=(event,))

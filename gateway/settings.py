@@ -274,6 +274,14 @@ class RouteWindow(Part, frozen=True, kw_only=True):
     valid_to: str | None = None
 
 
+class MeasureSetting(Part, frozen=True, kw_only=True):
+    """Values of parameters of a measure in this installation, instead of those of its file."""
+
+    programme: str
+    name: str  # of the measure; "*": every measure of the programme that has such a parameter
+    parameters: Mapping[str, int | float | str]
+
+
 class Settings(Part, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -298,6 +306,7 @@ class Settings(Part, frozen=True, kw_only=True):
     metrics: Metrics | None = None
     cluster: Cluster | None = None
     retention: tuple[Retention, ...] = ()
+    measure: tuple[MeasureSetting, ...] = ()
     route: tuple[RouteWindow, ...] = ()
 
     def one_destination(self, id: str) -> Destination:

@@ -39,8 +39,25 @@ async def answers(settings: Settings, command: str, arguments: Mapping[str, Any]
     from gateway import store  # the owner does without them when it is there to be asked
     from gateway.operate import handlers
 
+    if command == "report":
+        async for line in _report(settings, arguments):
+            yield line
+        return
     async with store.open(settings.database, data, SystemClock()) as ledger:
         async for line in handlers(ledger, settings, SystemClock())[command](arguments):
+            yield line
+
+
+async def _report(settings: Settings, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
+    """Measures need the tables of views: they are brought up to date first."""
+    from gateway import measuring, store
+    from gateway.workers import load_programmes
+
+    programmes = load_programmes(settings)
+    async with store.open(settings.database, Path(settings.data), SystemClock()) as ledger:
+        reporting = measuring.Reporting(settings, ledger, SystemClock())
+        await measuring.use(settings, programmes, ledger, (reporting,))
+        async for line in reporting(arguments):
             yield line
 
 

@@ -8,6 +8,7 @@ from gateway.clock import Clock
 from gateway.formats.search import Indexer
 from gateway.formats.views import Views
 from gateway.store.ledger import Ledger
+from gateway.store.measuring import Checking
 
 
 def open(url: str, data: Path, clock: Clock, indexer: Indexer | None = None, views: Views | None = None) -> Ledger:
@@ -19,4 +20,4 @@ def open(url: str, data: Path, clock: Clock, indexer: Indexer | None = None, vie
     return Ledger(url, data, clock, indexer, views)
 
 
-__all__ = ["Ledger", "open"]
+__all__ = ["Checking", "Ledger", "open"]

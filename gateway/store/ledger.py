@@ -195,7 +195,7 @@ class Ledger:
     async def use_views(self, views: Views) -> None:
         """Keep the tables of these views from now on; what is missing in them is filled before this returns."""
         self._views = views
-        await asyncio.to_thread(self.measures.use, views)
+        self.measures.use(views)
         waiting = await self._writer.submit(lambda group: view_write.begin(group, views))
         progress = Progress("views", waiting, self._clock)
         while some := await self._writer.submit(lambda group: view_write.fill(group, views, VIEW_BATCH)):

@@ -92,12 +92,35 @@ def _is_table(name: str) -> bool:
     return name in schema.metadata.tables or name.startswith(("sqlite_", "pragma_"))
 
 
-class Checker:
-    """Statements prepared on an empty database with the tables of these views."""
+class Checking:
+    """Statements prepared on an empty database with the tables of these views; nothing else is needed."""
+
+    def __init__(self, views: Views) -> None:
+        self._views, self._made = views, threading.Lock()
+        self._empty: _Empty | None = None
+        self._passed: set[str] = set()
+
+    async def check(self, statement: Statement, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+        """The columns of its result; `Misconfigured` GW-MEASURE-003 for what is no reading SELECT over the views."""
+        return await asyncio.to_thread(self._check, statement, parameters)
+
+    def _check(self, statement: Statement, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+        with self._made:
+            self._empty = self._empty or _Empty(self._views)
+            columns = self._empty.columns(statement, parameters)
+            self._passed.add(statement.sql)
+            return columns
+
+    def passed(self, statement: Statement) -> bool:
+        """Whether it was looked at and found good."""
+        return statement.sql in self._passed
+
+
+class _Empty:
+    """The empty database."""
 
     def __init__(self, views: Views) -> None:
         self._engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-        self._lock = threading.Lock()
         with self._engine.begin() as connection:
             schema.metadata.create_all(connection)
             view_tables.fixed(connection)
@@ -115,7 +138,7 @@ class Checker:
         unbound = sorted(parameters_of(statement.sql) - set(parameters))
         if unbound:
             raise Misconfigured("GW-MEASURE-003", file=statement.name, detail=f"sql: :{unbound[0]} is no parameter")
-        with self._lock, self._engine.connect() as connection, fenced(connection) as fence:
+        with self._engine.connect() as connection, fenced(connection) as fence:
             try:
                 found = connection.execute(text(statement.sql.rstrip().rstrip(";")), dict(parameters))
                 names = tuple(found.keys())
@@ -157,13 +180,11 @@ class Measuring:
         self._embedded = engine.dialect(url) == "sqlite"
         self._engine = engine.measurer(url, SECONDS)
         self._threads = ThreadPoolExecutor(THREADS, "ledger-measure")
-        self._checker: Checker | None = None
-        self._checked: set[str] = set()
+        self._checking: Checking | None = None
 
     def use(self, views: Views) -> None:
         """Check statements against these tables from now on."""
-        self._checker = Checker(views)
-        self._checked = set()
+        self._checking = Checking(views)
 
     def stop(self) -> None:
         """Close, after what runs has ended."""
@@ -172,18 +193,13 @@ class Measuring:
 
     async def check(self, statement: Statement, parameters: Mapping[str, Any]) -> tuple[str, ...]:
         """The columns of its result; `Misconfigured` GW-MEASURE-003 for what is no reading SELECT over the views."""
-        return await asyncio.to_thread(self._check, statement, parameters)
-
-    def _check(self, statement: Statement, parameters: Mapping[str, Any]) -> tuple[str, ...]:
-        if self._checker is None:
+        if self._checking is None:
             raise Misconfigured("GW-MEASURE-003", file=statement.name, detail="there are no views")
-        columns = self._checker.columns(statement, parameters)
-        self._checked.add(statement.sql)
-        return columns
+        return await self._checking.check(statement, parameters)
 
     async def answer(self, statement: Statement, parameters: Mapping[str, Any]) -> Answered:
         """Run it on one snapshot. Raises `GatewayError` GW-MEASURE-006 where it fails, takes or answers too much."""
-        if statement.sql not in self._checked:
+        if self._checking is None or not self._checking.passed(statement):
             await self.check(statement, parameters)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._answer, statement, dict(parameters))
