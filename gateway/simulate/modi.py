@@ -19,6 +19,7 @@ from gateway.errors import GatewayError
 from gateway.formats import json
 from gateway.simulate.arrivals import Arrival
 from gateway.simulate.certificates import check_certificate, load_leaf, refuse
+from gateway.simulate.vouchers import VoucherDesk
 
 SIGNATURE: Final = "agid-jwt-signature"
 
@@ -34,22 +35,31 @@ class _Registry(JWSRegistry):
 class Modi:
     """The rules of one service: who may sign, for which audience, each token once."""
 
-    def __init__(self, anchors: tuple[x509.Certificate, ...], audience: str) -> None:
-        self._anchors, self._audience = anchors, audience
+    def __init__(self, anchors: tuple[x509.Certificate, ...], audience: str, desk: VoucherDesk | None = None) -> None:
+        self._anchors, self._audience, self._desk = anchors, audience, desk
         self._seen: set[str] = set()
 
     def check(self, arrival: Arrival) -> None:
         """Promise that both tokens are good and cover the bytes that arrived, or `Refused`."""
-        scheme, _, token = arrival.header("authorization").partition(" ")
-        if scheme != "Bearer":
-            raise refuse("no bearer token")
-        self._claims(token, arrival.time)
+        if self._desk is not None:
+            self._desk.check(arrival)
+        else:
+            scheme, _, token = arrival.header("authorization").partition(" ")
+            if scheme != "Bearer":
+                raise refuse("no bearer token")
+            self._claims(token, arrival.time)
+        if not arrival.body:
+            raise refuse("an empty body has no integrity to check")
+        if not arrival.header("digest"):
+            raise refuse("there is no Digest")
         claims = self._claims(arrival.header(SIGNATURE), arrival.time)
         digest = "SHA-256=" + base64.b64encode(hashlib.sha256(arrival.body).digest()).decode()
         if arrival.header("digest") != digest:
             raise refuse("Digest is not that of the bytes")
         signed = claims.get("signed_headers")
-        if not isinstance(signed, list) or not {"digest", "content-type"} <= {n for each in signed for n in each}:
+        if not isinstance(signed, list) or not all(isinstance(each, dict) for each in signed):
+            raise refuse("signed_headers is not an array of objects")
+        if not {"digest", "content-type"} <= {n for each in signed for n in each}:
             raise refuse("signed_headers lacks digest or content-type")
         for each in signed:
             for name, value in each.items():

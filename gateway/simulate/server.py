@@ -88,6 +88,10 @@ class StandIn(ABC):
         """The misbehaviour that is due for this arrival."""
         return self.faults.next()
 
+    def inquire(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
+        """The same where the question has to be authenticated; `headers` by lower-case name."""
+        return self.ask(path, query)
+
     def act(self, arrival: Arrival, order: Order | None) -> tuple[Answer, str, float]:
         """Judge, keep, and say how the answer goes back: (answer, act, seconds)."""
         judged = self.judge(arrival)
@@ -164,7 +168,8 @@ def application(stand_in: StandIn) -> Starlette:
         return _Acting(answer, how, seconds)
 
     async def ask(request: Request) -> Response:
-        return _Acting(stand_in.ask(request.url.path, dict(request.query_params)), "send", 0.0)
+        answer = stand_in.inquire(request.url.path, dict(request.query_params), dict(request.headers))
+        return _Acting(answer, "send", 0.0)
 
     async def control(request: Request) -> Response:
         if request.client is None or not _loopback(request.client.host):

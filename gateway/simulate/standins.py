@@ -12,4 +12,4 @@ from gateway.simulate.medcare import Medcare
 from gateway.simulate.sepas import Sepas
 from gateway.simulate.server import StandIn
 
-STAND_INS: Final[dict[str, type[StandIn]]] = {each.name: each for each in (Sepas, Ditas, Medcare, Cart, Chongqing)}
+STAND_INS: Final[dict[str, type[StandIn]]] = {each.name: each for each in (Sepas, Ditas, Medcare, Cart, Fse, Chongqing)}

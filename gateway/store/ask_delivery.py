@@ -96,6 +96,26 @@ _OF_DOCUMENT: Final = (
     .order_by(_exchange.c.position.desc())
     .limit(ONE)
 )
+_WAITING_UNDER: Final = (
+    select(_exchange)
+    .join(
+        _receipt,
+        and_(
+            _receipt.c.destination == _exchange.c.destination,
+            _receipt.c.scope == _exchange.c.case,
+            _receipt.c.name == bindparam("receipt"),
+            _receipt.c.exchange == _exchange.c.id,
+        ),
+    )
+    .where(
+        _exchange.c.destination == bindparam("destination"),
+        _exchange.c.open == ONE,
+        _exchange.c.state.in_([word("awaiting"), word("unknown")]),
+        _receipt.c.value == bindparam("value"),
+    )
+    .order_by(_exchange.c.position)
+    .limit(ONE)
+)
 _RUNNABLE: Final = (
     select(_exchange)
     .where(_DUE_HEAD, _exchange.c.ready_at <= bindparam("now"))
@@ -124,6 +144,12 @@ def exchanges_of_case(reading: Reading, case: str) -> Sequence[Exchange]:
 def find_exchange_by_document(reading: Reading, document: str, destination: str) -> Exchange | None:
     """The last exchange that owed the document to the destination."""
     row = reading.first(_OF_DOCUMENT, document=document, destination=destination)
+    return rows.exchange(row) if row else None
+
+
+def waiting_under(reading: Reading, destination: str, receipt: str, value: str) -> Exchange | None:
+    """What waits at the destination under a receipt that it gave: as many look-ups as there are waiting."""
+    row = reading.first(_WAITING_UNDER, destination=destination, receipt=receipt, value=value)
     return rows.exchange(row) if row else None
 
 

@@ -166,6 +166,13 @@ class Memory:
             found |= {n: v for (d, s, n), v in self.kept.items() if d == destination and s == scope and v}
         return found
 
+    async def waiting_under(self, destination: str, receipt: str, value: str) -> Exchange | None:
+        for each in self.exchanges.values():
+            under = self.kept.get((destination, each.case, receipt))
+            if each.destination == destination and under == value and each.state in ("awaiting", "unknown"):
+                return each
+        return None
+
     def states(self) -> dict[str, str]:
         return {each.id: each.state for each in self.exchanges.values()}
 
