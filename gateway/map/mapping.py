@@ -32,7 +32,7 @@ from gateway.message import CaseRef, Context, ItemResult, Json, Loss, Place
 TOP: Final = frozenset(
     {"title", "namespaces", "group", "let", "subject", "case", "parts", "ignore", "require", "resources", "fragments"}
 )
-_RESOURCE: Final = frozenset({"resourceType", "key", "when", "each", "elsewhere", "let", "grows", "fills"})
+_RESOURCE: Final = frozenset({"resourceType", "key", "when", "each", "elsewhere", "only", "let", "grows", "fills"})
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -49,6 +49,7 @@ class Resource(msgspec.Struct, frozen=True):
     when: Test | None = None
     parts: Callable[[Run, Source], Sequence[Source]] | None = None
     elsewhere: bool = False
+    only: bool = False  # of its repetitions the first is what every other resource refers to
     grows: tuple[str, ...] = ()
     fills: bool = False
 
@@ -130,6 +131,9 @@ class CompiledMapping(msgspec.Struct, frozen=True):
                         identifier, data = key
                         id = keyed(run.context.id_key, run.context.sender, template.type, identifier)
                         run.made[template.name, here.first, here.size] = (f"{template.type}/{id}", data)
+                        if template.only:
+                            whole = (template.name, run.root.first, run.root.size)
+                            run.made.setdefault(whole, (f"{template.type}/{id}", data))
                         if not template.elsewhere:
                             planned.append(Planned(template, here, position, id))
                 run.leave()
@@ -226,7 +230,7 @@ def _build(run: Run, planned: Sequence[Planned]) -> list[Json]:
 
 
 def _grown(run: Run, before: int, earlier: Json, later: Json, template: Resource) -> Json:
-    """Move what a list gains into the earlier resource, where its notes follow it; the rest of the later one is left."""
+    """Move what a list gains into the earlier resource, where its notes follow it."""
     left = dict(later)
     for name in template.grows:
         known, gained = earlier.get(name), later.get(name)
@@ -471,6 +475,7 @@ class FileCompiler:
             when=self.templates.test(fields["when"]) if "when" in fields else None,
             parts=self.templates.parts(fields["each"]) if "each" in fields else None,
             elsewhere="elsewhere" in fields and fields["elsewhere"].value is True,
+            only="only" in fields and fields["only"].value is True,
             grows=tuple(str(each.value) for each in (fields["grows"].items if "grows" in fields else [])),
             fills="fills" in fields and fields["fills"].value is True,
         )

@@ -20,7 +20,7 @@ An entry may instead name an invariant of the programme's profiles (`invariant: 
 languages.
 
 Expressions may use `lookup(kind, key)` and `lookup(kind, key, date)` over the recorded registry, `%now` and
-`today()` of the recorded clock, and `resolve()` among the item's resources.
+`today()` of the recorded clock, `resolve()` among the item's resources, and `%item` for all of them.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Checks:
             checks = self.by_type.get(str(resource.get("resourceType")), ())
             if not checks:
                 continue
-            env = _environment(rules, resource, index, context, tables)
+            env = _environment(rules, resource, result, index, context, tables)
             for check in checks:
                 said = _judge(check, resource, env)
                 if said is not None:
@@ -138,13 +138,14 @@ class Checks:
 
 
 def _environment(
-    rules: Rules, resource: Json, index: Index, context: Context, tables: Callable[..., Any]
+    rules: Rules, resource: Json, result: ItemResult, index: Index, context: Context, tables: Callable[..., Any]
 ) -> Environment:
     run = Run(rules, resource, Policy())
     run.index = index
     return Environment(
         resource=resource,
         root_resource=resource,
+        variables={"item": list(result.resources)},
         now=context.now,
         resolve=lambda reference: references.resolve(run, reference),
         member_of=lambda value, url: _member(value, url, run),
