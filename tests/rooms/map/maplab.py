@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tomllib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,14 @@ from gateway.message import Context, ItemResult, RegistryEntry, Submission
 HOME = Path(__file__).resolve().parents[3]
 MAPPINGS = HOME / "mappings"
 NOW = datetime(2026, 1, 11, 8, 0, tzinfo=UTC)
-TYPES = {".hl7": media.HL7V2, ".json": media.JSON, ".csv": media.CSV, ".xlsx": media.XLSX, ".xml": media.XML}
+TYPES = {
+    ".fhir": media.FHIR_JSON,
+    ".hl7": media.HL7V2,
+    ".json": media.JSON,
+    ".csv": media.CSV,
+    ".xlsx": media.XLSX,
+    ".xml": media.XML,
+}
 PROGRAMMES = tuple(sorted(path.parent.name for path in MAPPINGS.glob("*/programme.toml")))
 OURS = tuple(name for name in PROGRAMMES if name in ("sepas", "toscana"))
 
@@ -45,8 +53,19 @@ def registry_of(programme: str) -> Mapping[str, Mapping[str, tuple[RegistryEntry
     return made
 
 
+def options_of(programme: str) -> dict[str, str]:
+    """What the sender of the samples declares in its settings."""
+    path = MAPPINGS / programme / "samples" / "options.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
 def context(programme: str, sender: str = "test-sender", **more: Any) -> Context:
-    given = {"registry": registry_of(programme), "id_key": b"a key for tests", **more}
+    given = {
+        "registry": registry_of(programme),
+        "sender_options": options_of(programme),
+        "id_key": b"a key for tests",
+        **more,
+    }
     return Context(digest="context", now=NOW, sender=sender, programme=programme, **given)
 
 

@@ -104,7 +104,26 @@ def csv_mutants(body: bytes) -> Iterator[tuple[str, bytes]]:
                     yield f"row {number + 1} column {lines[0].split(';')[c]} {way}", text.encode()
 
 
-MUTANTS = {".hl7": hl7_mutants, ".json": json_mutants, ".csv": csv_mutants}
+def xml_mutants(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Every attribute but namespaces, and every text of an element without children, emptied and changed."""
+    text = body.decode()
+    for found in re.finditer(r' (\w+)="([^"]+)"|<(\w+)[^<>]*>([^<>]*[^<>\s][^<>]*)<', text):
+        attribute, element = found[1], found[3]
+        if attribute == "xmlns":
+            continue
+        group = 2 if attribute else 4
+        for way, new in (("removed", ""), ("changed", changed(found[group]))):
+            mutant = text[: found.start(group)] + new + text[found.end(group) :]
+            yield f"xml {'@' + attribute if attribute else element} {way}", mutant.encode()
+
+
+MUTANTS = {
+    ".hl7": hl7_mutants,
+    ".json": json_mutants,
+    ".fhir": json_mutants,
+    ".csv": csv_mutants,
+    ".xml": xml_mutants,
+}
 
 
 @pytest.mark.parametrize("path", samples(), ids=lambda p: str(p.relative_to(HOME / "mappings")))
@@ -128,7 +147,9 @@ def test_no_place_can_change_unseen(path: Path, apply: Apply) -> None:
 
 def declared(label: str, ignored: set[str]) -> bool:
     """Whether the place of the mutant is one that the mapping declares ignored, or that only repeats another."""
-    place = label.split(" token ")[0]
+    place = re.sub(" (removed|changed)$", "", label.split(" token ")[0])
+    if place.startswith("xml "):
+        return any(re.sub(r"\[\d+\]$", "", path).rpartition("/")[2] == place[4:] for path in ignored)
     if label.startswith("("):
         place = "$." + ".".join(re.findall(r"'(\w+)'", label))
     plain = {re.sub(r"\[\d+\]", "", path) for path in ignored}

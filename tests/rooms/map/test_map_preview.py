@@ -56,8 +56,8 @@ def changed_home(tmp_path: Path) -> Path:
     (home / "profiles").symlink_to(HOME / "profiles")
     path = home / "mappings" / "toscana" / "prenotazioni.yaml"
     text = path.read_text(encoding="utf-8")
-    assert "value: telefono}" in text
-    path.write_text(text.replace("value: telefono}", "value: note}"), encoding="utf-8")
+    assert "  telefono: telefono\n" in text
+    path.write_text(text.replace("  telefono: telefono\n", "  telefono: note\n"), encoding="utf-8")
     return home
 
 
