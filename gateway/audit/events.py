@@ -266,6 +266,21 @@ def reading_refused(type: str, id: str, reader: str, code: str, at: datetime) ->
     return _event((codes.REST, "read"), "R", MINOR, reader, [f"{type}/{id}"], at, {"code": code})
 
 
+def subscription_changed(subscription: str, repository: str, act: str, at: datetime) -> AuditRecord:
+    """A repository created, changed or deleted a subscription, or it became active, parked or ended."""
+    action: Action = {"create": "C", "delete": "D"}.get(act, "U")  # type: ignore[assignment]
+    outcome = SERIOUS if act == "error" else DONE
+    interaction = act if act in ("create", "delete") else "update"
+    kind = (codes.REST, interaction)
+    return _event(kind, action, outcome, repository, [f"Subscription/{subscription}"], at, {"act": act})
+
+
+def notification_sent(subscription: str, repository: str, first: int, last: int, at: datetime) -> AuditRecord:
+    """Events of a subscription are about to leave: committed before they do."""
+    detail = {"first": str(first), "last": str(last)}
+    return _event((codes.EXPORT, "transmit"), "R", DONE, repository, [f"Subscription/{subscription}"], at, detail)
+
+
 def audit_read(reader: str, count: int, at: datetime) -> AuditRecord:
     """Somebody read this trail."""
     return _event((codes.AUDIT_LOG_USED, "access"), "R", DONE, reader, [], at, {"count": str(count)})

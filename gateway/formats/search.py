@@ -196,6 +196,7 @@ class Search(Value, frozen=True, kw_only=True):
     scope: Scope
     feed: int
     where: tuple[AnyOf, ...] = ()
+    either: tuple[tuple[AnyOf, ...], ...] = ()  # and all of at least one of these
     sort: tuple[Order, ...] = ()
     limit: int = 50
     after: tuple[Any, ...] | None = None
@@ -216,10 +217,6 @@ class Searchable(Protocol):
     async def search(self, asked: Search) -> Sequence[Hit]: ...
     async def count_matches(self, asked: Search, most: int) -> int:
         """How many there are; counting stops at `most`."""
-        ...
-
-    async def parts(self, asked: Search, size: int) -> Sequence[tuple[int, int]]:
-        """All matches in parts of `size`, by position: the last position of each part, and how many it has."""
         ...
 
     async def current(self, type: str, ids: Sequence[str], scope: Scope, feed: int | None = None) -> list[KeptResource]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Literal, Protocol
 
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from gateway.clock import Clock
 from gateway.errors import GatewayError, NotAllowed, Refused, TooLarge
 from gateway.formats.search import Searchable
+from gateway.formats.standing import Exports, Subscriptions
 from gateway.message import AuditRecord, Committed, RegistryEntry, Step
 from gateway.pull import query
 from gateway.pull.access import Access, Caller, Memory
@@ -20,6 +21,7 @@ from gateway.pull.parameters import Definitions
 from gateway.pull.query import Pair
 from gateway.pull.seal import Seal, digest
 from gateway.pull.search import Searcher
+from gateway.pull.topics import Topics
 from gateway.settings import Pull
 
 Listing = Literal["search-type", "search-system", "history-instance", "history-type", "history-system"]
@@ -33,6 +35,8 @@ class Trail(Protocol):
     def resources_listed(
         self, interaction: Listing, type: str, reader: str, count: int, query_digest: str, at: datetime
     ) -> AuditRecord: ...
+    def subscription_changed(self, id: str, repository: str, act: str, at: datetime) -> AuditRecord: ...
+    def notification_sent(self, id: str, repository: str, first: int, last: int, at: datetime) -> AuditRecord: ...
     def reading_refused(self, type: str, id: str, reader: str, code: str, at: datetime) -> AuditRecord: ...
 
 
@@ -41,6 +45,10 @@ class Holding(Searchable, Memory, Protocol):
 
     async def commit(self, step: Step) -> Committed: ...
     async def feed(self) -> int: ...
+    @property
+    def exports(self) -> Exports: ...
+    @property
+    def subscriptions(self) -> Subscriptions: ...
     async def registry(self, programme: str) -> Sequence[RegistryEntry]: ...
 
 
@@ -56,12 +64,13 @@ class Api:
         clock: Clock,
         trail: Trail,
         key: bytes,
+        topics: Topics,
     ) -> None:
-        self.settings, self.store, self.definitions = settings, store, definitions
+        self.settings, self.store, self.definitions, self.topics = settings, store, definitions, topics
+        self.rang: Callable[[], None] = lambda: None  # called when a subscription was changed
         self.access, self.clock, self.trail = access, clock, trail
         self.searcher = Searcher(store, definitions, clock, key, settings.search_seconds, settings.page_bytes)
         self.cursors = Seal(key, "history")
-        self.jobs = Seal(key, "export")
         self.streams: dict[str, int] = {}  # export files that are being sent, by repository
 
     # --- the request ----------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NoReturn, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
@@ -99,6 +99,11 @@ def pairs(raw: bytes) -> list[Pair]:
         raise Refused("GW-PULL-005", name="?") from None
     except ValueError:
         raise Refused("GW-PULL-007", limit=str(MAX_PARAMETERS)) from None
+
+
+def written(given: Sequence[Pair]) -> str:
+    """Pairs as a query."""
+    return urlencode(given)
 
 
 def _bad(name: str) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -20,13 +20,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway import errors
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Refused, finding
-from gateway.message import Finding
-from gateway.pull import export, respond, rest
+from gateway.message import Finding, Json
+from gateway.pull import export, export_files, respond, rest, subscriptions
 from gateway.pull.access import Access, ByCertificate, OAuthError, Verify
 from gateway.pull.api import Api, Holding, Trail, form
 from gateway.pull.parameters import Definitions
 from gateway.pull.sharing import Sharing
-from gateway.settings import Pull, Sender
+from gateway.pull.topics import Topics
+from gateway.pull.wanted import allowed
+from gateway.settings import Peer, Pull, Sender
 
 log: Final = structlog.get_logger("gateway.pull")
 
@@ -45,7 +47,19 @@ _ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/Group/{group:str}/$export", export.kick_off_group),
     ("GET", "/export/{job:str}", export.status),
     ("DELETE", "/export/{job:str}", export.delete),
-    ("GET", "/export-file/{file:str}", export.file),
+    ("GET", "/export-file/{job:str}/{file:str}", export_files.file),
+    ("GET", "/Subscription/$status", subscriptions.status),
+    ("POST", "/Subscription/$status", subscriptions.status),
+    ("GET", "/Subscription/{id:str}/$status", subscriptions.status),
+    ("POST", "/Subscription/{id:str}/$status", subscriptions.status),
+    ("GET", "/Subscription/{id:str}/$events", subscriptions.events),
+    ("POST", "/Subscription/{id:str}/$events", subscriptions.events),
+    ("POST", "/Subscription/_search", subscriptions.search_post),
+    ("GET", "/Subscription/{id:str}", subscriptions.read),
+    ("PUT", "/Subscription/{id:str}", subscriptions.update),
+    ("DELETE", "/Subscription/{id:str}", subscriptions.delete),
+    ("GET", "/Subscription", subscriptions.search_get),
+    ("POST", "/Subscription", subscriptions.create),
     ("GET", "/_history", rest.history_system),
     ("GET", "/Binary/{id:str}", rest.binary),
     ("GET", "/Patient/{id:str}/$everything", rest.everything),
@@ -59,7 +73,7 @@ _ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
 )
 
 
-def make_app(
+def make_api(
     settings: Pull,
     senders: tuple[Sender, ...],
     store: Holding,
@@ -69,15 +83,23 @@ def make_app(
     key: bytes,
     by_certificate: ByCertificate,
     verify: Verify,
-) -> Starlette:
-    """The ASGI application, to be mounted at `settings.path`. Raises `Misconfigured`.
+    peers: Mapping[str, Peer],
+    topics: Sequence[Json] = (),
+) -> Api:
+    """What answers and notifies. Raises `Misconfigured`.
 
     `store` was opened with `definitions` as its indexer. `key` is secret and the same in every process that answers
-    for this gateway; `by_certificate` and `verify` are described in `access.py`.
+    for this gateway; `by_certificate` and `verify` are described in `access.py`. `topics` are SubscriptionTopics.
     """
+    for each in settings.repository:
+        allowed(each, peers)
     sharing = Sharing(settings, definitions, clock, store.registry)
     access = Access(settings, senders, store, clock, key, by_certificate, verify, sharing)
-    api = Api(settings, store, definitions, access, clock, trail, key)
+    return Api(settings, store, definitions, access, clock, trail, key, Topics(definitions, topics))
+
+
+def make_app(api: Api) -> Starlette:
+    """The ASGI application, to be mounted at its path (`routes`)."""
     routes = [Route(path, _endpoint(api, handler), methods=[method]) for method, path, handler in _ROUTES]
     routes.insert(0, Route("/token", partial(_token, api), methods=["POST"]))
     app = Starlette(routes=routes, middleware=[Middleware(GZipMiddleware, minimum_size=1024, compresslevel=4)])

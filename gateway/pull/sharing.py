@@ -57,7 +57,8 @@ class Sharing:
         self._clock, self._reference, self._definitions = clock, reference, definitions
         self._rules = [(each, days(each), self._conditions(each)) for each in settings.share]
         for entry in settings.repository:
-            for each in (entry, *entry.organisation):
+            days(entry)
+            for each in entry.organisation:
                 days(each)
         self._programmes = sorted({each.programme for each in settings.share if each.registry})
         self._known: Mapping[str, Sequence[RegistryEntry]] = {}

@@ -114,6 +114,8 @@ def _matching(reading: Reading, asked: Search) -> list[ColumnElement[bool]]:
         as_it_stood(_v, asked.feed, first is None),
         in_scope(_v, asked.scope, first is None and not known),
     ]
+    if asked.either:
+        found.append(or_(*(and_(*(terms.holds(each, _v) for each in where)) for where in asked.either)))
     if asked.changed_after:
         found.append(_v.c.position > asked.changed_after)
     for condition in asked.where:
@@ -141,19 +143,22 @@ def _rarest(reading: Reading, terms: Terms, where: Sequence[AnyOf]) -> AnyOf | N
     return best
 
 
+def page(reading: Reading, asked: Search) -> Select[Any]:
+    """The statement of one page: positions in the asked order, then what they are ordered by."""
+    sorting = _Sorting(asked.sort)
+    found = _matching(reading, asked)
+    if asked.after is not None:
+        found.append(sorting.beyond(asked.after))
+    names = [column.label(f"key{place}") for place, column in enumerate(sorting.columns)]
+    return select(_v.c.position, *names).where(*found).order_by(*sorting.by()).limit(asked.limit)
+
+
 def search(reading: Reading, asked: Search) -> Sequence[Hit]:
     """One page, in the asked order."""
     with bounded(reading, asked.seconds):
-        sorting = _Sorting(asked.sort)
-        found = _matching(reading, asked)
-        if asked.after is not None:
-            found.append(sorting.beyond(asked.after))
-        names = [column.label(f"key{place}") for place, column in enumerate(sorting.columns)]
-        page = select(_v.c.position, _v.c.type, _v.c.id, _v.c.version, *names).where(*found)
-        page = page.order_by(*sorting.by()).limit(asked.limit)
-        lines = reading.connection.execute(page).all()
-    kept = _bodies(reading, [line.position for line in lines])
-    return [Hit(resource=kept[line[0]], key=(*line[4:], line[0])) for line in lines]
+        lines = reading.connection.execute(page(reading, asked)).all()
+    kept = bodies(reading, [line.position for line in lines])
+    return [Hit(resource=kept[line[0]], key=(*line[1:], line[0])) for line in lines]
 
 
 def count_matches(reading: Reading, asked: Search, most: int) -> int:
@@ -163,18 +168,6 @@ def count_matches(reading: Reading, asked: Search, most: int) -> int:
         return int(reading.connection.execute(select(func.count()).select_from(some)).scalar_one())
 
 
-def parts(reading: Reading, asked: Search, size: int) -> Sequence[tuple[int, int]]:
-    """All matches in parts of `size`, by position: the last position of each part, and how many it has."""
-    with bounded(reading, asked.seconds):
-        number = func.row_number().over(order_by=_v.c.position)
-        numbered = select(_v.c.position, number.label("number")).where(*_matching(reading, asked)).subquery()
-        part = (numbered.c.number - 1) // literal(size)
-        numbers = select(numbered.c.position, part.label("part")).subquery()
-        last = func.max(numbers.c.position)
-        lines = select(last, func.count()).group_by(numbers.c.part).order_by(last)
-        return [(int(each), int(count)) for each, count in reading.connection.execute(lines)]
-
-
 def remembered(reading: Reading, kind: str, value: str, now: datetime) -> bool:
     """Whether the value was seen and has not expired."""
     seen = schema.seen
@@ -182,7 +175,8 @@ def remembered(reading: Reading, kind: str, value: str, now: datetime) -> bool:
     return reading.connection.execute(select(seen.c.kind).where(*mine)).first() is not None
 
 
-def _bodies(reading: Reading, positions: Sequence[int]) -> dict[int, KeptResource]:
+def bodies(reading: Reading, positions: Sequence[int]) -> dict[int, KeptResource]:
+    """The resources at these positions."""
     if not positions:
         return {}
     asked = select(_kept, _v.c.position.label("at_position")).join(_v, _SAME).where(_v.c.position.in_(positions))
@@ -200,13 +194,13 @@ def current(
         feed = reading.connection.execute(select(schema.feed.c.number)).scalar_one()
     seen = (_v.c.type == type, _v.c.id.in_(ids), as_it_stood(_v, feed), in_scope(_v, scope, False))
     positions = reading.connection.execute(select(_v.c.position).where(*seen).order_by(_v.c.position)).scalars().all()
-    kept = _bodies(reading, positions)
+    kept = bodies(reading, positions)
     return [kept[each] for each in positions]
 
 
 def _one(reading: Reading, asked: Select[Any]) -> KeptResource | None:
     position = reading.connection.execute(asked).scalar()
-    return None if position is None else _bodies(reading, [position])[position]
+    return None if position is None else bodies(reading, [position])[position]
 
 
 def newest(reading: Reading, type: str, id: str, scope: Scope) -> KeptResource | None:
@@ -243,7 +237,7 @@ def versions(
     with bounded(reading, 10.0):
         asked = select(_v.c.position).where(*seen).order_by(order).limit(limit)
         positions = reading.connection.execute(asked).scalars().all()
-    kept = _bodies(reading, positions)
+    kept = bodies(reading, positions)
     return [Hit(resource=kept[each], key=(each,)) for each in positions]
 
 

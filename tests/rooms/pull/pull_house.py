@@ -54,7 +54,9 @@ class House:
         self.ledger, self.clock = ledger, clock
         settings = {"per_minute": 10**6, "search_seconds": 20.0} | settings
         entries = settings.pop("repository", tuple(Repository(sender=id) for id in PROGRAMMES))
-        self.app = pull.make_app(
+        peers = settings.pop("peers", {})
+        topics = settings.pop("topics", ())
+        self.api = pull.make_api(
             Pull(base=HOST, repository=entries, **settings),
             SENDERS,
             ledger,
@@ -64,7 +66,10 @@ class House:
             KEY,
             by_certificate,
             verify,
+            peers,
+            topics,
         )
+        self.app = pull.make_app(self.api)
         mounted = Starlette(routes=pull.routes("/fhir", self.app))
         transport = httpx.ASGITransport(mounted)  # a defect raises here
         self.client = httpx.AsyncClient(transport=transport, base_url=HOST)

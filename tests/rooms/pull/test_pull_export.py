@@ -6,7 +6,7 @@ import pytest
 from pull_house import House, patient, request
 
 from gateway.formats import json
-from gateway.pull import export
+from gateway.pull import export, export_files
 
 PREFER = {"prefer": "respond-async"}
 
@@ -31,7 +31,7 @@ async def exported(house: House, path: str) -> dict[str, list[str]]:
 async def test_an_export_is_complete_and_in_parts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every current resource once, however the files are cut."""
     monkeypatch.setattr(export, "FILE", 7)
-    monkeypatch.setattr(export, "_PAGE", 3)
+    monkeypatch.setattr(export_files, "PAGE", 3)
     await house.put_all([patient(f"p{n}") for n in range(20)])
     await house.put(*[request(f"r{n}", f"p{n}") for n in range(5)], {"resourceType": "Location", "id": "l1"})
     await house.put(patient("p3"), deleted=True)
