@@ -135,7 +135,7 @@ def _alternative(text: str) -> Alternative:
             return Alternative(kind, name)
     before, where, rest = text.partition(" where ")
     if where:
-        tested, take, then = rest.rpartition(" take ")
+        tested, take, then = rest.partition(" take ")
         if not take:
             raise BadExpression("after `where` stands a condition, then ` take ` and what is taken")
         return Alternative("pick", before.strip(), condition=condition(tested), then=parse(then))

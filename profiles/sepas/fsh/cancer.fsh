@@ -143,7 +143,7 @@ Expression: "value.ofType(Coding).where(system = 'http://terminology.hl7.org/Cod
 Invariant: sepas-can-2
 Description: "ICD-O-3 topography is written as C50.4. توپوگرافی ICD-O-3 به شکل C50.4 نوشته می‌شود."
 Severity: #error
-Expression: "bodySite.coding.where(system = 'http://terminology.hl7.org/CodeSystem/icd-o-3').all(code.matches('^C[0-8][0-9]\\\\.[0-9]$'))"
+Expression: "bodySite.coding.where(system = 'http://terminology.hl7.org/CodeSystem/icd-o-3').all(code.matches('^C[0-8][0-9][.][0-9]$'))"
 
 Invariant: sepas-can-3
 Description: "The behaviour in the morphology and the behaviour that is said are the same. رفتار در مورفولوژی با رفتار گفته‌شده یکی است."

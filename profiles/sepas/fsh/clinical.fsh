@@ -41,11 +41,21 @@ Description: "Every code of the system."
 Extension: DiseaseGroupExtension
 Id: disease-group
 Title: "Disease group"
-Description: "A group of the programme that a service or a bill belongs to (A-20 to A-39). userSelected is true where the sender said it and false where it was derived."
-Context: ChargeItem, Claim, ClaimResponse, ServiceRequest, DiagnosticReport
-* value[x] only Coding
+Description: "The groups of the programme that a service or a bill belongs to (A-20 to A-39). userSelected is true where the sender said it and false where it was derived."
+Context: Condition, Procedure, ChargeItem, Claim, ClaimResponse, ServiceRequest, DiagnosticReport
+* value[x] only CodeableConcept
 * value[x] 1..1
+* valueCodeableConcept.coding 1..*
 * value[x] from DiseaseGroups (required)
+
+Extension: ReportableTo
+Id: reportable-to
+Title: "Reportable to"
+Description: "The registries that a condition is reportable to, derived from its code (A-35)."
+Context: Condition
+* value[x] only CodeableConcept
+* value[x] 1..1
+* valueCodeableConcept.coding 1..*
 
 Extension: GroupBasis
 Id: group-basis
@@ -65,9 +75,12 @@ Profile: SepasCondition
 Parent: Condition
 Id: sepas-condition
 Title: "Diagnosis"
-Description: "A diagnosis with its status; the disease groups that its code belongs to are categories whose userSelected is false where they were derived (A-20 to A-39)."
+Description: "A diagnosis with its status; the disease groups that its code belongs to are an extension (A-20 to A-39)."
 * obeys sepas-con-1
-* extension contains DiagnosisStatus named diagnosisStatus 0..1
+* extension contains
+    DiagnosisStatus named diagnosisStatus 0..1 and
+    DiseaseGroupExtension named diseaseGroup 0..1 and
+    ReportableTo named reportableTo 0..1
 * code 1..1
 * subject only Reference(SepasPatient)
 * category 1..*
@@ -76,7 +89,8 @@ Profile: SepasProcedure
 Parent: Procedure
 Id: sepas-procedure
 Title: "Procedure"
-Description: "What was done. The disease group that it tells, such as dialysis or the organ of a transplant, is a coding of category."
+Description: "What was done. The disease group that it tells, such as dialysis or the organ of a transplant, is an extension."
+* extension contains DiseaseGroupExtension named diseaseGroup 0..1
 * code 1..1
 * code.coding 1..*
 * subject only Reference(SepasPatient)

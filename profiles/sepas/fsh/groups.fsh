@@ -3,6 +3,7 @@
 
 Alias: $icd10 = http://hl7.org/fhir/sid/icd-10
 Alias: $icd9 = http://hl7.org/fhir/sid/icd-9-cm
+Alias: $icdo = http://terminology.hl7.org/CodeSystem/icd-o-3
 Alias: $sct = http://snomed.info/sct
 
 RuleSet: Proposal(rule)
@@ -310,9 +311,10 @@ Description: "Proposal, replaceable: Named in the subject line alone. Z94.8 does
 ValueSet: GroupCancer
 Id: disease-group-cancer
 Title: "Cancer (سرطان)"
-Description: "Proposal, replaceable: Malignant and in situ neoplasms. What is reportable to the registry is a set of its own."
+Description: "Proposal, replaceable: Malignant and in situ neoplasms by ICD-10, or by the behaviour in ICD-O-3. What is reportable to the registry is a set of its own."
 * insert Proposal(A-35)
 * include codes from system $icd10 where code regex /C[0-8][0-9](\.?[0-9]{1,2})?|C9[0-7](\.?[0-9]{1,2})?|D0[0-9](\.?[0-9]{1,2})?/
+* include codes from system $icdo where code regex /8[0-9]{3}.[2369]|9[0-8][0-9]{2}.[2369]|99[0-4][0-9].[2369]/
 
 ValueSet: GroupCardiovascular
 Id: disease-group-cardiovascular
@@ -344,12 +346,21 @@ Description: "Proposal, replaceable: Infertility; services of cell medicine come
 * include codes from system $icd10 where code regex /N46(\.?[0-9]{1,2})?|N97(\.?[0-9]{1,2})?/
 * include $sct#63487001 "Assisted fertilization"
 
+CodeSystem: RegistryCodes
+Id: registry
+Title: "Registries"
+Description: "What a condition is reportable to, beside its disease group."
+* ^caseSensitive = true
+* ^experimental = false
+* #reportable "Reportable to the cancer registry"
+
 ValueSet: RegistryReportable
 Id: registry-reportable
 Title: "Reportable to the cancer registry"
 Description: "Proposal, replaceable: the group of cancer, and the neoplasms of D45 to D47 that ICD-O-3 counts as malignant (polycythaemia vera, myelodysplastic syndromes, other neoplasms of blood)."
 * insert Proposal(A-35)
 * include codes from valueset GroupCancer
+* include codes from system $icdo where code regex /[89][0-9]{3}.[2369]/
 * include codes from system $icd10 where code regex /D4[5-7](\.?[0-9]{1,2})?/
 
 ValueSet: TransplantUnnamed
