@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway import owed
 from gateway.audit import events
 from gateway.clock import Clock
 from gateway.desk import pauses
@@ -290,5 +291,6 @@ def handlers(
         "pause": operator.pause,
         "resume": operator.resume,
         "conformity": operator.conformity,
+        **owed.handlers(ledger, settings, clock),
         **(more or {}),
     }

@@ -121,6 +121,22 @@ class Ditas(Sepas):
         form = serialization.PublicFormat.SubjectPublicKeyInfo
         return self._key.public_key().public_bytes(serialization.Encoding.PEM, form)
 
+    def reached(self, url: str, folder: Path) -> Mapping[str, str]:
+        """The tester's account, and the public key in a file."""
+        for name in ("secret", "password"):
+            (folder / name).write_text(self._account[name], encoding="utf-8")
+        (folder / "public.pem").write_bytes(self.public_pem)
+        return {
+            "token_url": f"{url}{TOKEN_PATH}",
+            "client_id": self._account["client"],
+            "client_secret": str(folder / "secret"),
+            "username": self._account["user"],
+            "user_password": str(folder / "password"),
+            "secure": "sealed",
+            "encryption_key": str(folder / "public.pem"),
+            "pid": next(iter(self._pids), "0" * 24),
+        }
+
     def expire(self) -> None:
         """Every token ends now."""
         self.tokens.clear()

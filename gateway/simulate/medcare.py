@@ -49,6 +49,11 @@ class Medcare(StandIn):
         """The stand-in that the options describe."""
         return cls(log, faults, ca=options.ca)
 
+    @classmethod
+    def made(cls, ca: Path | None = None) -> Self:
+        """With compulsory signatures under `ca`."""
+        return cls(ca=ca)
+
     def judge(self, arrival: Arrival) -> Judged:
         """Register it, repeat the earlier answer for the same key and bytes, or refuse."""
         key, digest = arrival.header("idempotency-key"), hashlib.sha256(arrival.body).hexdigest()

@@ -96,6 +96,11 @@ class Sepas(StandIn):
         more = {"facilities": options.facility, "blocked": options.blocked, "mandatory": options.mandatory}
         return cls(log, faults, ca=options.ca, node=options.node, **more)
 
+    @classmethod
+    def made(cls, ca: Path | None = None) -> Self:
+        """With compulsory signatures under `ca`."""
+        return cls(ca=ca)
+
     def become(self, node: str) -> None:
         """Another node takes over: it knows nobody, and old UIDs lead to a node that is down."""
         self._node = node

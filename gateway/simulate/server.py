@@ -61,6 +61,7 @@ class StandIn(ABC):
         self.log, self.faults, self.clock = log or ArrivalLog(None), faults or Faults(), clock or SystemClock()
         self.previous: Answer | None = None
         self.kept = 0
+        self.problems: list[str] = []  # of the last arrival
 
     @classmethod
     def options(cls, parser: argparse.ArgumentParser) -> None:
@@ -71,6 +72,15 @@ class StandIn(ABC):
     def of(cls, options: argparse.Namespace, log: ArrivalLog, faults: Faults) -> Self:
         """The stand-in that the options describe."""
         return cls(log, faults)
+
+    @classmethod
+    def made(cls, ca: Path | None = None) -> Self:
+        """One for a test in this process; `ca` makes signatures compulsory where it checks any."""
+        return cls()
+
+    def reached(self, url: str, folder: Path) -> Mapping[str, str]:
+        """What a destination's options need to speak with it; secrets are written into the folder."""
+        return {}
 
     @abstractmethod
     def judge(self, arrival: Arrival) -> Judged:
@@ -95,6 +105,7 @@ class StandIn(ABC):
     def act(self, arrival: Arrival, order: Order | None) -> tuple[Answer, str, float]:
         """Judge, keep, and say how the answer goes back: (answer, act, seconds)."""
         judged = self.judge(arrival)
+        self.problems = [str(each) for each in judged.verdict.get("problems", ())]
         answer, keeps, how, seconds = judged.answer, True, "send", 0.0
         if order is not None:
             keeps, how = order.fault.keeps, order.fault.act
