@@ -104,7 +104,10 @@ def verify(archive: bytes, anchors: Iterable[x509.Certificate] = ()) -> Iterator
     yield _sealed(files, trust)
     yield from _listed(files)
     for name, body in sorted(files.items()):
-        yield from _one(name, body, files, trust)
+        try:
+            yield from list(_one(name, body, files, trust))
+        except (GatewayError, KeyError, TypeError, AttributeError, ValueError):
+            yield Line(name, False, "it cannot be read")
 
 
 def _read(archive: bytes) -> dict[str, bytes]:
