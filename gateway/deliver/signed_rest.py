@@ -5,7 +5,8 @@ Options: `method` (POST), `media_type` (application/json), `idempotency_header` 
 the body is the document itself), `signature_header`, `certificate_header`, `signature_method_header` (the signer's
 parts over the body's exact bytes), `success` ("$.status = REGISTERED|OK"), `rejected`, `busy` and `pending` (further
 conditions), `reference` (a path that must hold the exchange id), `code` and `text` (paths of an error), `receipt.NAME`
-(paths), `statuses`, `reconcile_url` with {exchange}, `known` and `missing` (conditions on its answer).
+(paths), `receipt_header.NAME` (headers of the answer, such as X-CART-id), `statuses`, `reconcile_url` with {exchange},
+`known` and `missing` (conditions on its answer).
 The body is the national message of `body`, or the document's exact bytes where `body` is empty.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 from lxml import etree
 
 from gateway.deliver import judge, paths
@@ -51,6 +53,7 @@ class SignedRest:
         self._code = paths.compile_path(option("code", "$.error.code"))
         self._text = paths.compile_path(option("text", "$.error.text"))
         self._receipts = paths.compile_all(parts.options("receipt."))
+        self._numbers = {name: header.lower() for name, header in parts.options("receipt_header.").items()}
         self._statuses = judge.meanings(option("statuses"))
         self._known, self._missing = _condition(option("known")), _condition(option("missing"))
         self.subject_receipts = frozenset(option("subject_receipts").split())
@@ -101,7 +104,12 @@ class SignedRest:
 
     async def send(self, attempt: Attempt) -> Outcome:
         """Send the attempt's bytes; `delivered` only where the condition of success holds for this message."""
-        return self.verdict(await self._parts.post(attempt.request), attempt)
+        reply = await self._parts.post(attempt.request)
+        outcome = self.verdict(reply, attempt)
+        numbers = {n: reply.headers[h][: paths.MAX_VALUE] for n, h in self._numbers.items() if reply.headers.get(h)}
+        if not numbers or outcome.state == "unknown":
+            return outcome
+        return msgspec.structs.replace(outcome, receipts={**outcome.receipts, **numbers})
 
     def verdict(self, reply: Reply, attempt: Attempt) -> Outcome:
         """The outcome of one answer to one attempt; pure."""

@@ -10,13 +10,17 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+import structlog
+
 from gateway.deliver import decide, steps
 from gateway.deliver.decide import Next
 from gateway.deliver.lane import Lane
-from gateway.errors import StaleState
+from gateway.errors import GatewayError, StaleState
 from gateway.flow import AFTER_CRASH
 from gateway.message import Attempt, Exchange, Outcome
 from gateway.ports import MaybeSent, NotSent
+
+_log = structlog.get_logger("deliver")
 
 BATCH: Final = 100
 LOOK: Final = 1000  # unknown and awaiting ones looked at in one round
@@ -111,7 +115,14 @@ class Tending:
                 lane.judge(Outcome(state="due"))
                 self._later(lane, exchange)
                 return
+            except GatewayError as fault:  # a key that has ended, settings: the question cannot be put together now
+                self._cannot_ask(lane, exchange, fault)
+                return
         await self._conclude(lane, exchange, attempts, decide.unclear(answer, lane.destination))
+
+    def _cannot_ask(self, lane: Lane, exchange: Exchange, fault: GatewayError) -> None:
+        _log.warning("cannot_ask", exchange=exchange.id, destination=exchange.destination, code=fault.code)
+        self._later(lane, exchange)
 
     def _age_left(self, lane: Lane, attempt: Attempt, seconds: float) -> float:
         left = attempt.started_at + timedelta(seconds=seconds) - lane.tools.clock.now()
@@ -133,6 +144,9 @@ class Tending:
             answer = await lane.wire.reconcile(exchange, attempts[-1]) if attempts else None
         except (NotSent, MaybeSent):
             self._later(lane, exchange)
+            return
+        except GatewayError as fault:
+            self._cannot_ask(lane, exchange, fault)
             return
         if answer is not None and answer.state not in ("awaiting", "unknown"):
             # What was taken and then failed at the destination is not simply due: reconciliation decides.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,8 +43,12 @@ def message(**more: Any) -> bytes:
 
 
 _words = st.text("ABCDEFabcdef0123456789-./", min_size=1, max_size=20)
-_instants = st.integers(0, 4_000_000_000).map(lambda n: datetime.fromtimestamp(n, UTC)).filter(
-    lambda at: at.astimezone(egov.ROME).fold == 0  # the repeated hour of October has one way to be written
+_instants = (
+    st.integers(0, 4_000_000_000)
+    .map(lambda n: datetime.fromtimestamp(n, UTC))
+    .filter(
+        lambda at: at.astimezone(egov.ROME).fold == 0  # the repeated hour of October has one way to be written
+    )
 )
 _parties = st.builds(Party, name=_words, kind=_words, address=st.just("") | _words)
 _timings = st.sampled_from(["EGOV_IT_SPC", "EGOV_IT_Locale"])
@@ -65,9 +70,9 @@ _envelopes = st.builds(
     confirm=st.booleans(),
     sequence=st.none() | st.integers(0, 10**9 - 1),
     receipts=st.lists(st.builds(Receipt, id=_words, at=_instants, timing=_timings), max_size=3).map(tuple),
-    hops=st.lists(
-        st.builds(Hop, origin=_parties, target=_parties, at=_instants, timing=_timings), max_size=3
-    ).map(tuple),
+    hops=st.lists(st.builds(Hop, origin=_parties, target=_parties, at=_instants, timing=_timings), max_size=3).map(
+        tuple
+    ),
     failures=st.lists(
         st.builds(
             Failure,
@@ -215,10 +220,8 @@ def test_damaged_envelopes_are_read_or_refused(data: st.DataObject) -> None:
             body = body or bytearray(b"<")
         else:
             body[at:at] = body[at : at + data.draw(st.integers(1, 60))]
-    try:
+    with contextlib.suppress(GatewayError):
         egov.parse(bytes(body))
-    except GatewayError:
-        pass
 
 
 def test_an_answer_names_its_request_and_turns_the_parties() -> None:
