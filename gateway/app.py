@@ -18,7 +18,7 @@ from typing import Final, Self
 import structlog
 from fastapi import APIRouter
 
-from gateway import consulting, measuring, pulling, store, workers
+from gateway import consulting, measuring, pulling, store, watching, workers
 from gateway.bell import Bell
 from gateway.clock import Clock
 from gateway.deliver import wires
@@ -79,6 +79,7 @@ class Gateway:
         self._receive = receive
         self._stack = AsyncExitStack()
         self._servers: list[HttpServer | MllpServer] = []
+        self.pulling: pulling.Pulling | None = None
         self._judging = asyncio.Semaphore(max(1, pool.size - 1))
 
     # --- life ----------------------------------------
@@ -117,6 +118,8 @@ class Gateway:
         self.watch = Watch(settings, self.network, self.clock, lambda: [c for each in live for c in each.seen()])
         self.metrics.certificates(self.watch.days)
         self._stack.push_async_callback(self.network.aclose)
+        if self.searchable is not None:
+            self.pulling = pulling.Pulling(settings, self.ledger, self.searchable, self.clock, self.network)
         self.dispatcher = self._make_dispatcher()
         signer = workers.evidence_signer(settings)
         self.callbacks = callbacks.Callbacks(
@@ -154,7 +157,11 @@ class Gateway:
             group.create_task(self._answer(stopping), name="answers")
             group.create_task(self.upkeep.run(), name="upkeep")
             group.create_task(self.watch.run(), name="watch")
+            if self.pulling is not None:
+                group.create_task(self.pulling.run(), name="subscriptions")
             await stopping.wait()
+            if self.pulling is not None:
+                self.pulling.stop()
             self.watch.stop()
             self.work.stop()
             self.upkeep.stop()
@@ -242,7 +249,8 @@ class Gateway:
                 still=still,
                 more=self._more,
             )
-            pulling.mount(app, settings, self.ledger, self.searchable, self.clock)
+            if self.pulling is not None:
+                self.pulling.mount(app)
             self._servers.append(HttpServer(app, settings.http, asked))
         for each in settings.mllp:
             self._servers.append(MllpServer(each, settings.sender, door, self.clock, asked, still))
@@ -263,6 +271,7 @@ class Gateway:
         """What else the HTTP listener offers."""
         made = validating.router(front.taken, self._judge)
         made.include_router(consulting.router(front, self.settings, self.clock))
+        made.include_router(watching.router(front, self._page))
         made.include_router(told.router(front, self.hearing.take))
         return made
 
@@ -291,6 +300,8 @@ class Gateway:
         """A step is durable: wake whom it concerns, count it."""
         self.bell.ring_for(step)
         self.metrics.count(step)
+        if self.pulling is not None:
+            self.pulling.committed(step)
         if hasattr(self, "dispatcher"):
             self.gate.committed(step)
             self.dispatcher.committed(step)
@@ -343,7 +354,8 @@ class Gateway:
         try:
             paused = await self.ledger.paused()
             destinations = {each.id: each.id in paused for each in self.settings.destination}
-            return self.metrics.page(await self.ledger.counts(), await self.ledger.queues(), destinations)
+            standing = await self.ledger.subscriptions.backlog()
+            return self.metrics.page(await self.ledger.counts(), await self.ledger.queues(), destinations, standing)
         except GatewayError:
             return b""
 

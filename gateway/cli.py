@@ -35,6 +35,8 @@ _COMMANDS: Final = (
     "conform",
     "certs",
     "pull-check",
+    "pull-exports",
+    "subscriptions",
     "simulate",
 )
 """In the order of the help page. A module is only imported when its command, or the help page, is asked for."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway import owed
+from gateway import owed, standing
 from gateway.audit import events
 from gateway.clock import Clock
 from gateway.desk import pauses
@@ -90,6 +90,8 @@ class Operator:
         for band, names in watch.summary(self._settings, now).items():
             line = {"thing": "certificate", "state": band, "count": len(names), "waiting": False}
             yield {**line, "oldest_seconds": None, "names": names}
+        async for line in standing.Standing(self._ledger, self._clock).counted():
+            yield line
 
     async def trace(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
         """Everything about one submission: journal, items with their results, attempts and receipts."""
@@ -290,6 +292,7 @@ def handlers(
         "retry": operator.retry,
         "pause": operator.pause,
         "resume": operator.resume,
+        **standing.handlers(ledger, clock),
         "conformity": operator.conformity,
         **owed.handlers(ledger, settings, clock),
         **(more or {}),

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from gateway import flow
 from gateway.clock import Clock
 from gateway.flow import NEW, Thing
+from gateway.formats.standing import Backlog
 from gateway.message import Exchange, Queue, Step
 
 Counts = Mapping[str, Mapping[str, tuple[int, datetime | None]]]
@@ -33,6 +34,7 @@ class _Depth(Collector):
         self.counts: Counts = {}
         self.queues: Sequence[Queue] = ()
         self.paused: Mapping[str, bool] = {}
+        self.standing: Sequence[Backlog] = ()
         self.certificate_days: Mapping[str, float] = {}
         self._clock = clock
 
@@ -67,6 +69,24 @@ class _Depth(Collector):
         for name, days in self.certificate_days.items():
             ends.add_metric([name], days)
         yield ends
+        yield from self._standing()
+
+    def _standing(self) -> Iterator[Metric]:
+        """Subscriptions of repositories, and what they are owed."""
+        number = GaugeMetricFamily("gateway_subscriptions", "By status", labels=["repository", "status"])
+        owed = GaugeMetricFamily(
+            "gateway_notifications_waiting", "Events not told yet", labels=["repository", "status"]
+        )
+        age = GaugeMetricFamily("gateway_notifications_oldest_seconds", "Age of the oldest", labels=["repository"])
+        oldest: dict[str, float] = {}
+        for each in self.standing:
+            number.add_metric([each.repository, each.status], each.count)
+            owed.add_metric([each.repository, each.status], each.waiting)
+            if each.oldest is not None:
+                oldest[each.repository] = max(oldest.get(each.repository, 0.0), self._age(each.oldest))
+        for repository, seconds in oldest.items():
+            age.add_metric([repository], seconds)
+        yield from (number, owed, age)
 
     def _age(self, since: datetime) -> float:
         return max(0.0, (self._clock.now() - since).total_seconds())
@@ -120,8 +140,15 @@ class Metrics:
         """Days left of each certificate, by its place in the settings."""
         self._depth.certificate_days = days
 
-    def page(self, counts: Counts, queues: Sequence[Queue] = (), paused: Mapping[str, bool] | None = None) -> bytes:
+    def page(
+        self,
+        counts: Counts,
+        queues: Sequence[Queue] = (),
+        paused: Mapping[str, bool] | None = None,
+        standing: Sequence[Backlog] = (),
+    ) -> bytes:
         """The metrics page, with fresh depths."""
+        self._depth.standing = standing
         self._depth.counts, self._depth.queues, self._depth.paused = counts, queues, paused or {}
         return generate_latest(self._registry)
 
