@@ -177,7 +177,7 @@ Title: "Plan of a programme patient"
 Description: "The disease group is the category (A-20 to A-39)."
 * category 1..*
 * category.coding 1..*
-* category from DiseaseGroups (preferred)
+* category from DiseaseGroups (required)
 * subject only Reference(SepasPatient)
 * extension contains GroupBasis named basis 0..1
 
