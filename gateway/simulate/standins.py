@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.simulate.cancer_registry import CancerRegistry
 from gateway.simulate.cart import Cart
 from gateway.simulate.chongqing import Chongqing
 from gateway.simulate.ditas import Ditas
@@ -12,4 +13,6 @@ from gateway.simulate.medcare import Medcare
 from gateway.simulate.sepas import Sepas
 from gateway.simulate.server import StandIn
 
-STAND_INS: Final[dict[str, type[StandIn]]] = {each.name: each for each in (Sepas, Ditas, Medcare, Cart, Fse, Chongqing)}
+STAND_INS: Final[dict[str, type[StandIn]]] = {
+    each.name: each for each in (Sepas, Ditas, Medcare, CancerRegistry, Cart, Fse, Chongqing)
+}
