@@ -78,12 +78,14 @@ async def for_outcome(
     if outcome.state not in ("delivered", "rejected"):
         return ()
     event: Event = "delivered" if outcome.state == "delivered" else "rejected"
+    sender = _sender(senders, exchange.sender)  # a case is of one sender, so is its document
+    if sender is None or sender.callback is None or event not in sender.callback.events:
+        return ()
     document = await store.document(exchange.document)
     made: list[Answer] = []
     for id in document.submissions if document is not None else ():
         submission = await store.submission(id)
-        sender = _sender(senders, submission.sender) if submission is not None else None
-        if submission is None or sender is None or sender.callback is None or event not in sender.callback.events:
+        if submission is None:
             continue
         found = _of_outcome(exchange, outcome)
         about = {"destination": exchange.destination, "document": exchange.document, "exchange": exchange.id}

@@ -22,6 +22,8 @@ Dialect = Literal["sqlite", "postgresql"]
 
 BUSY_SECONDS: Final = 30
 READERS: Final = 4
+TOGETHER: Final[dict[Dialect, int]] = {"sqlite": 1, "postgresql": 2}
+"""How many of the reading threads answer small questions in groups; a server's answers take a way, so two."""
 
 _SQLITE_BOTH: Final = (f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}", "PRAGMA foreign_keys=ON")
 _SQLITE_WRITER: Final = (

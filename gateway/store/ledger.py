@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from gateway.clock import Clock
-from gateway.errors import Broken, Misconfigured, StorageFailed
+from gateway.errors import Misconfigured, StorageFailed
 from gateway.formats.search import Hit, Indexer, IndexRow, Scope, Search
 from gateway.formats.views import Views
 from gateway.message import (
@@ -51,6 +50,7 @@ from gateway.store import (
     view_write,
 )
 from gateway.store.apply import apply
+from gateway.store.asking import Asker
 from gateway.store.exports import ExportCalls
 from gateway.store.group import Group
 from gateway.store.measuring import Measuring
@@ -58,8 +58,6 @@ from gateway.store.migrations import migrate
 from gateway.store.owner import Owner
 from gateway.store.payload import Payloads
 from gateway.store.progress import Progress
-from gateway.store.reading import Reading
-from gateway.store.statements import Hand, Statements
 from gateway.store.subscriptions import SubscriptionCalls
 from gateway.store.writer import Writer
 
@@ -87,9 +85,9 @@ class Ledger:
         self._owner = Owner(data)
         self._writing, self._reading = engine.writer(self._url), engine.reader(self._url)
         self._writer = Writer(self._writing, self._payloads, clock, self._reading.dispose)
-        self._threads = ThreadPoolExecutor(engine.READERS, "ledger-reader")
+        self._asker = Asker(self._reading, self._payloads, engine.TOGETHER[engine.dialect(self._url)])
+        self._ask, self._soon = self._asker.alone, self._asker.soon
         self.measures = Measuring(self._url, self._writer)
-        self._questions = Statements()
         self._forgot: datetime | None = None
         self._trouble: str | None = None
         self.exports = ExportCalls(self._ask, self._submit, clock)
@@ -109,7 +107,7 @@ class Ledger:
     async def stop(self) -> None:
         """Commit what is waiting, close, give the folder free."""
         await self._writer.stop()
-        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._asker.stop)
         await asyncio.to_thread(self.measures.stop)
         self._reading.dispose()
         self._owner.release()
@@ -251,23 +249,8 @@ class Ledger:
 
     # --- reading ----------------------------------------
 
-    async def _ask(self, question: Callable[Concatenate[Reading, P], T], *args: P.args, **named: P.kwargs) -> T:
-        """The question on a snapshot, in a reading thread."""
-
-        def asked() -> T:
-            try:
-                with self._reading.connect() as connection, connection.begin():
-                    hand = Hand(connection, self._questions)
-                    return question(Reading(connection, self._payloads, hand), *args, **named)
-            except OperationalError:
-                raise StorageFailed("GW-STORE-011") from None
-            except DatabaseError:
-                raise Broken("GW-STORE-003", reference="ledger") from None
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, asked)
-
     async def submission(self, id: str) -> Submission | None:
-        return await self._ask(ask_intake.submission, id)
+        return await self._soon(ask_intake.submission, id)
 
     async def submission_status(
         self, id: str, first: int = 0, limit: int = ask_intake.SHOWN
@@ -275,29 +258,29 @@ class Ledger:
         return await self._ask(ask_intake.submission_status, id, first, limit)
 
     async def earlier(self, sender: str, control_id: str) -> Sequence[Submission]:
-        return await self._ask(ask_intake.earlier, sender, control_id)
+        return await self._soon(ask_intake.earlier, sender, control_id)
 
     async def received(self, limit: int) -> Sequence[Submission]:
-        return await self._ask(ask_intake.received, limit)
+        return await self._soon(ask_intake.received, limit)
 
     async def items(self, submission: str, first: int = 0, limit: int | None = None) -> Sequence[ItemRecord]:
         return await self._ask(ask_intake.items, submission, first, limit)
 
     async def items_so_far(self, submission: str) -> int:
         """How many items of the submission are kept."""
-        return await self._ask(ask_intake.items_so_far, submission)
+        return await self._soon(ask_intake.items_so_far, submission)
 
     async def gatherable(self, limit: int) -> Sequence[ItemRecord]:
-        return await self._ask(ask_intake.gatherable, limit)
+        return await self._soon(ask_intake.gatherable, limit)
 
     async def first_answer(self, submission: str) -> Answer | None:
-        return await self._ask(ask_intake.first_answer, submission)
+        return await self._soon(ask_intake.first_answer, submission)
 
     async def answers(self, submission: str) -> Sequence[Answer]:
-        return await self._ask(ask_intake.answers, submission)
+        return await self._soon(ask_intake.answers, submission)
 
     async def answers_due(self, now: datetime, limit: int) -> Sequence[Answer]:
-        return await self._ask(ask_intake.answers_due, now, limit)
+        return await self._soon(ask_intake.answers_due, now, limit)
 
     async def journal(
         self, submission: str, after: tuple[int, int] = ask_intake.START, limit: int = ask_intake.LINES
@@ -305,46 +288,46 @@ class Ledger:
         return await self._ask(ask_intake.journal, submission, after, limit)
 
     async def case(self, id: str) -> Case | None:
-        return await self._ask(ask_delivery.case, id)
+        return await self._soon(ask_delivery.case, id)
 
     async def case_items(self, case: str) -> Sequence[ItemRecord]:
-        return await self._ask(ask_delivery.case_items, case)
+        return await self._soon(ask_delivery.case_items, case)
 
     async def undocumented(self, limit: int) -> Sequence[Case]:
-        return await self._ask(ask_delivery.undocumented, limit)
+        return await self._soon(ask_delivery.undocumented, limit)
 
     async def expiring(self, before: datetime, limit: int) -> Sequence[Case]:
-        return await self._ask(ask_delivery.expiring, before, limit)
+        return await self._soon(ask_delivery.expiring, before, limit)
 
     async def document(self, id: str) -> Document | None:
-        return await self._ask(ask_delivery.document, id)
+        return await self._soon(ask_delivery.document, id)
 
     async def documents(self, case: str) -> Sequence[Document]:
         return await self._ask(ask_delivery.documents, case)
 
     async def exchange(self, id: str) -> Exchange | None:
-        return await self._ask(ask_delivery.exchange, id)
+        return await self._soon(ask_delivery.exchange, id)
 
     async def exchanges_of_case(self, case: str) -> Sequence[Exchange]:
-        return await self._ask(ask_delivery.exchanges_of_case, case)
+        return await self._soon(ask_delivery.exchanges_of_case, case)
 
     async def waiting_under(self, destination: str, receipt: str, value: str) -> Exchange | None:
-        return await self._ask(ask_delivery.waiting_under, destination, receipt, value)
+        return await self._soon(ask_delivery.waiting_under, destination, receipt, value)
 
     async def find_exchange_by_document(self, document: str, destination: str) -> Exchange | None:
-        return await self._ask(ask_delivery.find_exchange_by_document, document, destination)
+        return await self._soon(ask_delivery.find_exchange_by_document, document, destination)
 
     async def runnable(self, destination: str, now: datetime, limit: int) -> Sequence[Exchange]:
-        return await self._ask(ask_delivery.runnable, destination, now, limit)
+        return await self._soon(ask_delivery.runnable, destination, now, limit)
 
     async def woken(self, ids: Sequence[str], now: datetime) -> Sequence[Exchange]:
-        return await self._ask(ask_delivery.woken, ids, now)
+        return await self._soon(ask_delivery.woken, ids, now)
 
     async def next_due(self, destination: str) -> datetime | None:
-        return await self._ask(ask_delivery.next_due, destination)
+        return await self._soon(ask_delivery.next_due, destination)
 
     async def in_state(self, destination: str, state: str, limit: int) -> Sequence[Exchange]:
-        return await self._ask(ask_delivery.in_state, destination, state, limit)
+        return await self._soon(ask_delivery.in_state, destination, state, limit)
 
     async def exchanges(
         self,
@@ -361,19 +344,19 @@ class Ledger:
         return await self._ask(ask_delivery.exchanges, *wanted)
 
     async def attempts(self, exchange: str) -> Sequence[Attempt]:
-        return await self._ask(ask_delivery.attempts, exchange)
+        return await self._soon(ask_delivery.attempts, exchange)
 
     async def receipts(self, destination: str, scopes: Sequence[str]) -> Mapping[str, str]:
-        return await self._ask(ask_delivery.receipts, destination, scopes)
+        return await self._soon(ask_delivery.receipts, destination, scopes)
 
     async def registry(self, programme: str) -> Sequence[RegistryEntry]:
         return await self._ask(ask_delivery.registry, programme)
 
     async def conformity(self, destination: str) -> Conformity | None:
-        return await self._ask(ask_delivery.conformity, destination)
+        return await self._soon(ask_delivery.conformity, destination)
 
     async def paused(self) -> frozenset[str]:
-        return await self._ask(ask_desk.paused)
+        return await self._soon(ask_desk.paused)
 
     async def queues(self) -> Sequence[Queue]:
         return await self._ask(ask_desk.queues)
