@@ -18,8 +18,8 @@ from gateway.sign.trust import Trust
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What somebody shows. Bytes are base64 in JSON; certificates are PEM, leaf first. All of it is optional.
 
-    `token` is a JWT in compact form, and `file`, `body`, `headers`, `tls`, `patient`, `workflow`, `activity` and
-    `audience` what it was or will be sent with; `message` is a whole SOAP, XML or JSON document; `evidence` a
+    `token` is a JWT in compact form, and `file`, `body`, `headers`, `tls`, `patient`, `workflow`, `activity`, `published`
+    and `audience` what it was or will be sent with; `message` is a whole SOAP, XML or JSON document; `evidence` a
     detached JWS over `message`.
     """
 
@@ -33,6 +33,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     patient: str = ""
     workflow: str = ""
     activity: str = ""
+    published: bool = False
     message: bytes | None = None
     evidence: str = ""
     certificate: str = ""
@@ -61,6 +62,7 @@ def _looked(asked: Asked, trust: Trust | None, at: datetime) -> Iterator[Finding
                 patient=asked.patient,
                 workflow=asked.workflow,
                 activity=asked.activity,
+                published=asked.published,
             )
         )
     if asked.message is not None and asked.evidence:

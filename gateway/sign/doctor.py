@@ -56,7 +56,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     `file` is the bytes in the file part, `body` the request body as it leaves, `headers` the HTTP headers,
     `tls` the certificate used for TLS, `patient` the fiscal code in the document, `workflow` the
-    workflowInstanceId and `activity` what was asked at validation.
+    workflowInstanceId, `activity` what was asked at validation, and `published` whether something was published with
+    that workflowInstanceId already.
     """
 
     token: str
@@ -71,6 +72,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     patient: str = ""
     workflow: str = ""
     activity: str = ""
+    published: bool = False
 
 
 class _Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,6 +286,8 @@ def _hash(case: _Case) -> Iterator[Finding]:
 def _workflow(case: _Case) -> Iterator[Finding]:
     if case.seen.activity.upper() == "VERIFICA":
         yield finding("GW-SIGN-120")
+    if case.seen.published:
+        yield finding("GW-SIGN-136")
     if case.seen.workflow and case.seen.file is not None:
         digest = hashlib.sha256(case.seen.file).hexdigest()
         if re.search(r"[0-9a-f]{64}", case.seen.workflow) and digest not in case.seen.workflow:
