@@ -21,6 +21,7 @@ from fastapi import APIRouter
 from gateway import consulting, measuring, pulling, store, watching, workers
 from gateway.bell import Bell
 from gateway.clock import Clock
+from gateway.collecting import Collector
 from gateway.deliver import wires
 from gateway.deliver.dispatcher import Dispatcher
 from gateway.deliver.hearing import Hearing
@@ -33,6 +34,7 @@ from gateway.desk.pauses import PausableGate
 from gateway.errors import GatewayError, Misconfigured, StorageFailed
 from gateway.flow import NEW, Room, Thing
 from gateway.handshake import PeerTrust, guard
+from gateway.idkey import id_key
 from gateway.message import Exchange, Json, Move, Outcome, Step, SubmissionStatus
 from gateway.network import Outbound, tls_context
 from gateway.operate import handlers
@@ -46,6 +48,7 @@ from gateway.receive.mllp import MllpServer
 from gateway.receive.server import HttpServer
 from gateway.receive.tls import unguarded
 from gateway.reload import Reload
+from gateway.scheduling import Scheduling
 from gateway.settings import Destination, Http, Settings
 from gateway.sign.gate import ExchangeGate
 from gateway.sign.keyring import KeyRing, signer_for
@@ -76,10 +79,12 @@ class Gateway:
         self.searchable = pulling.definitions(settings)
         self.ledger = store.open(settings.database, Path(settings.data), clock, self.searchable)
         self.reporting = measuring.Reporting(settings, self.ledger, clock)
+        self.scheduling = Scheduling(self.ledger, pool, clock, self.committed, partial(id_key, settings))
         self._receive = receive
         self._stack = AsyncExitStack()
         self._servers: list[HttpServer | MllpServer] = []
         self.pulling: pulling.Pulling | None = None
+        self.collector: Collector | None = None
         self._judging = asyncio.Semaphore(max(1, pool.size - 1))
 
     # --- life ----------------------------------------
@@ -106,7 +111,7 @@ class Gateway:
 
     async def _measure(self, settings: Settings, programmes: Mapping[str, Programme]) -> None:
         """Views and measures of these programmes from now on."""
-        await measuring.use(settings, programmes, self.ledger, (self.reporting,))
+        await measuring.use(settings, programmes, self.ledger, (self.reporting, self.scheduling))
 
     def _connect(self) -> None:
         """The way out: network, lanes, later answers."""
@@ -156,7 +161,10 @@ class Gateway:
             group.create_task(self.dispatcher.run(), name="deliver")
             group.create_task(self._answer(stopping), name="answers")
             group.create_task(self.upkeep.run(), name="upkeep")
+            group.create_task(self.scheduling.run(), name="schedules")
             group.create_task(self.watch.run(), name="watch")
+            if self.collector is not None:
+                group.create_task(self.collector.run(), name="collect")
             if self.pulling is not None:
                 group.create_task(self.pulling.run(), name="subscriptions")
             await stopping.wait()
@@ -165,6 +173,9 @@ class Gateway:
             self.watch.stop()
             self.work.stop()
             self.upkeep.stop()
+            if self.collector is not None:
+                self.collector.stop()
+            self.scheduling.stop()
             # Side by side and within the ten seconds that are promised: an open door may wait for a lane's finding.
             await asyncio.gather(self.dispatcher.stop(GRACE), *(self._close(each) for each in self._servers))
 
@@ -234,6 +245,8 @@ class Gateway:
         door = Door(
             self.ledger, self.settled, self.clock, settings.programmes, settings.answer_within, self.committed, later
         )
+        if settings.collect:
+            self.collector = Collector(settings, self.ledger, door, self.network, self.clock)
         clients = self.clients
         asked = partial(guard, trust=clients) if clients is not None else unguarded
         still = clients.still if clients is not None else None
@@ -355,6 +368,8 @@ class Gateway:
             paused = await self.ledger.paused()
             destinations = {each.id: each.id in paused for each in self.settings.destination}
             standing = await self.ledger.subscriptions.backlog()
+            found = await self.ledger.measures.finding_counts()
+            self.metrics.found({key: count for key, (count, _) in found.items()})
             return self.metrics.page(await self.ledger.counts(), await self.ledger.queues(), destinations, standing)
         except GatewayError:
             return b""

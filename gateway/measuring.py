@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from gateway import scheduling
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Misconfigured
 from gateway.formats import json, periods
@@ -91,6 +92,7 @@ async def use(
     """Keep the tables of these programmes from now on and tell the new measures; `Misconfigured` changes nothing."""
     made = await asyncio.to_thread(views, settings, programmes)
     measures = await asyncio.to_thread(catalogue, settings, programmes)
+    scheduling.check(programmes, measures)
     await measures.check(Checking(made))
     await ledger.use_views(made)
     for each in several:

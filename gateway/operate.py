@@ -36,6 +36,7 @@ _ACTS: Final[dict[str, str]] = {"replay": "due", "drop": "rejected", "supersede"
 """What may be done to a parked or unknown exchange, and the state it leads to."""
 
 _MANY: Final = 10_000
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PAGE: Final = 500
 
 Done = Callable[[Step], None]
@@ -90,6 +91,17 @@ class Operator:
         for band, names in watch.summary(self._settings, now).items():
             line = {"thing": "certificate", "state": band, "count": len(names), "waiting": False}
             yield {**line, "oldest_seconds": None, "names": names}
+        async for line in self._measured(now):
+            yield line
+
+    async def _measured(self, now: datetime) -> AsyncIterator[Json]:
+        """Findings of measures that stand, and resources of which a view can make no rows."""
+        today = (now - EPOCH).days
+        for (programme, measure), (count, due) in (await self._ledger.measures.finding_counts()).items():
+            line = {"thing": "finding", "state": f"{programme}/{measure}", "count": count, "waiting": False}
+            yield {**line, "oldest_seconds": max(0, today - due) * 86400}
+        for name, count in (await self._ledger.measures.view_faults()).items():
+            yield {"thing": "view", "state": f"{name} fails", "count": count, "waiting": True, "oldest_seconds": None}
         async for line in standing.Standing(self._ledger, self._clock).counted():
             yield line
 

@@ -48,7 +48,7 @@ class DocumentPlan(Part, frozen=True, kw_only=True):
     """How a complete case becomes one document Bundle."""
 
     kind: str  # the case kind
-    bundle: str = "collection"  # or "message"
+    bundle: str = "collection"  # or "message"; for scheduled reports also "document"
     event: str = ""  # MessageHeader.eventCoding "system|code" for messages
     profile: str = ""
     source_name: str = "gateway"

@@ -17,7 +17,7 @@ from gateway.audit import events
 from gateway.errors import finding
 from gateway.flow import NEW, Room, Thing
 from gateway.formats import json
-from gateway.gather import cases, documents, routes
+from gateway.gather import cases, documents, routes, schedules
 from gateway.message import (
     Answer,
     AuditRecord,
@@ -232,6 +232,14 @@ def publish(
         moves.append(move)
         trail.append(events.exchange_owed(exchange.id, made.id, destination, at))
     return Step(name="publish", at=at, moves=tuple(moves), writes=tuple(writes), audit=tuple(trail))
+
+
+def publish_report(programme: Programme, case: Case, made: Document, provenance: Json, at: datetime) -> Step:
+    """A scheduled report: its case begins and is complete in the commit that publishes its document."""
+    step = publish(programme, case, made, provenance, (), at)
+    event = events.case_completed(case.id, case.sender, at)
+    moves = (*schedules.opened(case), *step.moves)
+    return msgspec.structs.replace(step, moves=moves, writes=(case, *step.writes), audit=(event, *step.audit))
 
 
 def _resource(resource: Json, case: Case, made: Document) -> StoredResource:

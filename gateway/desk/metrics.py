@@ -36,6 +36,7 @@ class _Depth(Collector):
         self.paused: Mapping[str, bool] = {}
         self.standing: Sequence[Backlog] = ()
         self.certificate_days: Mapping[str, float] = {}
+        self.findings: Mapping[tuple[str, str], int] = {}
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:

@@ -73,9 +73,13 @@ def _header(plan: DocumentPlan, id: str, resources: Sequence[Json]) -> Json:
 
 def assemble(programme: Programme, case: Case, items: Sequence[ItemRecord], at: datetime) -> bytes:
     """The document's exact bytes: a Bundle of the merged resources of the items, in the order of gathering."""
+    return of_resources(programme, case, merge(resource for item in items for resource in item.result.resources), at)
+
+
+def of_resources(programme: Programme, case: Case, resources: Sequence[Json], at: datetime) -> bytes:
+    """The document's exact bytes for resources that are already what they should be."""
     plan = plan_for(programme, case.kind)
     id = document_id(case)
-    resources = merge(resource for item in items for resource in item.result.resources)
     if plan.bundle == "message":
         resources = [_header(plan, id, resources), *resources]
     bundle: Json = {"resourceType": "Bundle", "id": id}

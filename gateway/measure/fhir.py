@@ -241,3 +241,26 @@ def resources_of(report: Report, language: Language) -> list[Json]:
     """The resources of one report."""
     issues = [detected_issue(report.measure, each, language) for each in report.findings]
     return [measure_report(report, language), measure_resource(report.measure, language), *issues]
+
+
+def composition(id: str, kind: str, title: str, reports: Sequence[Report], base: str, language: Language) -> Json:
+    """What comes first in a document: a section for each report, which names its resources."""
+    sections = []
+    for report in reports:
+        names = [f"{each['resourceType']}/{each['id']}" for each in resources_of(report, language)]
+        sections.append(
+            {
+                "title": said(report.measure.title, language),
+                "entry": [{"reference": f"{base}/{name}"} for name in names],
+            }
+        )
+    return {
+        "resourceType": "Composition",
+        "id": id,
+        "status": "final",
+        "type": {"coding": [{"system": f"{base}/CodeSystem/reports", "code": kind}], "text": title},
+        "date": reports[0].at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "author": [{"display": "gateway"}],
+        "title": title,
+        "section": sections,
+    }

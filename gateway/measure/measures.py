@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from string import Formatter
 from typing import Final, Literal, NoReturn
 
 import msgspec
@@ -19,7 +20,7 @@ from gateway.errors import GatewayError, Misconfigured
 from gateway.formats.calendars import Calendar
 from gateway.formats.views import Statement
 from gateway.measure import calendar
-from gateway.message import Language, Severity
+from gateway.message import LANGUAGES, Language, Severity
 from gateway.ports import MeasureStore
 from gateway.programme import Programme, Title
 from gateway.settings import MeasureSetting, Part
@@ -220,8 +221,20 @@ def _sound(measure: Measure, path: Path, text: str) -> None:
         for each in parameter.values:
             for day in (each.start, each.end):
                 _day(day, path, text, f"parameters.{name}")
+    for code, found in measure.finding.items():
+        for title in (found.text, found.mend):
+            if not all(_fillable(said(title, language)) for language in LANGUAGES):
+                _fail(path, text, f"finding.{code}", "only {name} of a column can be filled in")
     if measure.kind == "findings" and not measure.finding:
         _fail(path, text, "kind", "findings need [finding.CODE] with text and mend")
+
+
+def _fillable(template: str) -> bool:
+    try:
+        names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+    except ValueError:
+        return False
+    return all(name.isidentifier() for name in names) and "{" not in template.format_map(dict.fromkeys(names, ""))
 
 
 def _day(day: str, path: Path, text: str, at: str) -> None:

@@ -158,6 +158,10 @@ def _lines(measure: Measure, answered: Answered) -> tuple[Line, ...]:
     for row in answered.rows:
         cells = dict(zip(names, row, strict=True))
         counted = {name: cells.get(name) for name in _COUNTED}
+        if not all(
+            each is None or isinstance(each, int | float) for each in (*counted.values(), *map(cells.get, reasons))
+        ):
+            raise GatewayError("GW-MEASURE-006", measure=measure.name, detail="a count is not a number")
         made.append(
             Line(
                 tuple(cells[name] for name in measure.grain),

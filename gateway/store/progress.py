@@ -26,9 +26,9 @@ class Progress:
         now = self._clock.monotonic()
         if now - self._told > EVERY:
             self._told, self._spoke = now, True
-            _log.info("filling", kind=self._what, tables=self._waiting, count=self._count)
+            _log.info("filling", kind=self._what, number=self._waiting, count=self._count)
 
     def done(self) -> None:
         """It is done."""
         if self._spoke:
-            _log.info("filled", kind=self._what, tables=self._waiting, count=self._count)
+            _log.info("filled", kind=self._what, number=self._waiting, count=self._count)

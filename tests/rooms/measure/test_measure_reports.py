@@ -75,7 +75,7 @@ async def test_a_month_is_that_of_the_calendar_and_parameters_are_those_of_its_e
     assert {row["first"] for row in aban} == {"2026-10-23"}
     assert {row["last"] for row in aban} == {"2026-11-21"}
     mehr = lines(await told(made, measure=["long-visits"], period="1405-07", format="csv"))
-    assert [(row["club"], row["numerator"]) for row in mehr][0] == ("south", "1")
+    assert next((row["club"], row["numerator"]) for row in mehr) == ("south", "1")
 
 
 async def test_the_installation_overrides_a_parameter(ledger: store.Ledger, home: Path) -> None:
