@@ -282,6 +282,22 @@ class MeasureSetting(Part, frozen=True, kw_only=True):
     parameters: Mapping[str, int | float | str]
 
 
+class Collect(Part, frozen=True, kw_only=True):
+    """What is fetched instead of pushed, under a sender: files of a folder, or what a URL holds ready."""
+
+    name: str
+    sender: str  # id of a [[sender]]
+    programme: str = ""  # empty: the sender's first
+    folder: str = ""
+    url: str = ""
+    peer: str = ""  # TLS peer entry under [peer.NAME], for a URL
+    method: Literal["GET", "POST"] = "GET"
+    media_type: str = "application/xml"
+    seconds: float = 300.0
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    options: Mapping[str, str] = msgspec.field(default_factory=dict)  # of the token: `token_url` and its fellows
+
+
 class Settings(Part, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -306,6 +322,7 @@ class Settings(Part, frozen=True, kw_only=True):
     metrics: Metrics | None = None
     cluster: Cluster | None = None
     retention: tuple[Retention, ...] = ()
+    collect: tuple[Collect, ...] = ()
     measure: tuple[MeasureSetting, ...] = ()
     route: tuple[RouteWindow, ...] = ()
 
@@ -332,7 +349,7 @@ def secret(reference: str) -> bytes:
 
 _PATHS = frozenset(
     {"home", "data", "certificate", "key", "chain", "ca", "client_ca", "crl", "id_key", "trust", "jwks", "anchors"}
-    | {"encryption_key", "client_secret", "user_password", "token_file", "errors"}  # options of destinations
+    | {"encryption_key", "client_secret", "user_password", "token_file", "errors", "folder"}  # options of destinations
 )
 
 
