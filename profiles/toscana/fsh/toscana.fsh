@@ -67,6 +67,14 @@ Context: ServiceRequest, Appointment, AppointmentResponse, Encounter, Schedule, 
 * value[x] only Identifier
 * value[x] 1..1
 
+Extension: Struttura
+Id: struttura
+Title: "Struttura"
+Description: "Where: the structure of the offer, or of the delivery (R26, R30)."
+Context: Appointment, Encounter
+* value[x] only Identifier
+* value[x] 1..1
+
 Extension: Residenza
 Id: asl-residenza
 Title: "ASL di residenza"
@@ -558,6 +566,7 @@ Description: "Every offer is kept (R26): proposed, booked, cancelled with its in
     Azienda named azienda 0..1 and
     Regime named regime 0..1 and
     Canale named canale 0..1 and
+    Struttura named struttura 0..1 and
     Termine named termine 0..1 and
     Atto named atto 0..1 and
     ClasseRicovero named classeRicovero 0..1 and
@@ -599,6 +608,7 @@ Description: "A delivered outpatient service (ex post: R67)."
 * extension contains
     Azienda named azienda 1..1 and
     Regime named regime 0..1 and
+    Struttura named struttura 0..1 and
     Atto named atto 0..1
 * period 1..1
 * serviceType 1..1
