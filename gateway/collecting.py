@@ -72,7 +72,7 @@ class Collector:
                 if await self._store.leads(f"collect-{collect.name}"):
                     await self.round(collect)
             except (GatewayError, NotSent, MaybeSent, OSError) as fault:
-                log.warning("collect_failed", name=collect.name, code=getattr(fault, "code", "GW-NET-001"))
+                log.warning("collect_failed", origin=collect.name, code=getattr(fault, "code", "GW-NET-001"))
             try:
                 async with asyncio.timeout(collect.seconds):
                     await self._stopping.wait()
@@ -140,7 +140,7 @@ class Collector:
             key=f"{collect.name}/{name}"[:200],
         )
         answer = await self._door.receive(arrival, render)
-        log.info("collected", name=collect.name, bytes=len(body), refused=render.refused)
+        log.info("collected", origin=collect.name, bytes=len(body), state="refused" if render.refused else "kept")
         return answer, render.refused
 
 
