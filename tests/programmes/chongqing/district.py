@@ -350,13 +350,18 @@ class Maker:
     def contact_row(self, home: Home, letter: str) -> Row:
         return next(r for r in self.rows_of("联系人", home) if r["联系人编号"] == f"{letter}-{home.number}")
 
+    def unseen(self, home: Home) -> None:
+        """Nobody of the household was treated: whoever is refused at intake has no entitlement that one could find."""
+        people = {person.id for person in home.members}
+        self.made.rows["绿色通道"] = [row for row in self.made.rows["绿色通道"] if row["身份证号"] not in people]
+
     def drop(self, sheet: str, row: Row) -> None:
         self.made.rows[sheet] = [each for each in self.made.rows[sheet] if each is not row]
 
 
 SHEETS = ("成员", "联系人", "走访", "签约", "绿色通道", "转诊", "处方", "紧急医疗", "机构", "台账", "阶段", "满意度")
 KEYS = {"成员": "户编号", "联系人": "户编号", "走访": "走访编号", "签约": "签约编号", "绿色通道": "就诊编号", "转诊": "转诊编号",
-        "处方": "处方编号", "紧急医疗": "紧急编号", "机构": "机构编码", "台账": "乡镇编码", "阶段": "乡镇编码", "满意度": "问卷编号"}  # fmt: skip
+        "处方": "处方编号", "紧急医疗": "紧急编号", "机构": "机构编码", "台账": "乡镇编码", "阶段": "材料文号", "满意度": "问卷编号"}  # fmt: skip
 """The sheets, and the column that names the record of an item."""
 
 

@@ -90,6 +90,7 @@ def members(m: Maker) -> None:
     m.fault("SF-04-membership", person.id)
     home = m.take()
     row = m.rows_of("成员", home)[0]
+    m.unseen(home)
     digit = "0123456789X"[("0123456789X".index(row["身份证号"][17]) + 1) % 11]
     row["身份证号"] = row["身份证号"][:17] + digit
     m.fault("GW-FMT-101", home.number, "成员")
@@ -108,6 +109,7 @@ def members(m: Maker) -> None:
     home = m.take()
     m.rows_of("成员", home)[0].update(建档立卡编号="JD-1")
     m.fault("CQ-POOR", home.number, "成员")
+    m.unseen(home)
 
 
 def contracts(m: Maker) -> None:
@@ -194,4 +196,4 @@ def townships(m: Maker) -> None:
     m.fault("CQ-RECTIFICATION", last, "台账")
     row = next(r for r in m.made.rows["阶段"] if r["乡镇编码"] == last and r["阶段"] == "准备阶段")
     del row["分管领导"]
-    m.fault("CQ-LEADERS", last, "阶段")
+    m.fault("CQ-LEADERS", row["材料文号"], "阶段")
