@@ -70,6 +70,7 @@ class _Depth(Collector):
         for name, days in self.certificate_days.items():
             ends.add_metric([name], days)
         yield ends
+        yield self._found()
         yield from self._standing()
 
     def _standing(self) -> Iterator[Metric]:
@@ -88,6 +89,12 @@ class _Depth(Collector):
         for repository, seconds in oldest.items():
             age.add_metric([repository], seconds)
         yield from (number, owed, age)
+
+    def _found(self) -> GaugeMetricFamily:
+        found = GaugeMetricFamily("gateway_measure_findings", "Findings that stand", labels=["programme", "measure"])
+        for (programme, measure), count in self.findings.items():
+            found.add_metric([programme, measure], count)
+        return found
 
     def _age(self, since: datetime) -> float:
         return max(0.0, (self._clock.now() - since).total_seconds())
@@ -140,6 +147,10 @@ class Metrics:
     def certificates(self, days: Mapping[str, float]) -> None:
         """Days left of each certificate, by its place in the settings."""
         self._depth.certificate_days = days
+
+    def found(self, findings: Mapping[tuple[str, str], int]) -> None:
+        """How many findings of measures stand, by programme and measure."""
+        self._depth.findings = findings
 
     def page(
         self,

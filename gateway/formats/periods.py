@@ -110,8 +110,8 @@ def parse(text: str, calendar: Calendar = "gregorian") -> Period:
     1403-05-12, 1403-05, 1403-Q2, 1403-H1, 1403; 2026-W41 is the ISO week; DAY/P7D any seven days.
     """
     if text.endswith("/P7D"):
-        day = parse(text.removesuffix("/P7D"), calendar)
-        return Period(text, day.first, day.first + 6 * _DAY)
+        begins = parse(text.removesuffix("/P7D"), calendar).first
+        return Period(text, begins, begins + 6 * _DAY)
     found = _TEXT.fullmatch(text)
     if found is None:
         raise _wrong(text, calendar)

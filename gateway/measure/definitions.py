@@ -60,7 +60,8 @@ class Definitions:
         self.tables: Sequence[ViewTable] = [each.table for several in self._views.values() for each in several]
         self.registries: Sequence[RegistryTable] = registries if self._some else []
         self.filled: Sequence[FilledTable] = filled
-        digests = sorted(f"{t.name} {t.digest}" for t in (*self.tables, *self.registries, *self.filled))
+        every: list[ViewTable | RegistryTable | FilledTable] = [*self.tables, *self.registries, *self.filled]
+        digests = sorted(f"{table.name} {table.digest}" for table in every)
         self.digest = hashlib.sha256("\n".join([VERSION, *digests]).encode()).hexdigest()
 
     def made(self, resource: StoredResource) -> Made | None:

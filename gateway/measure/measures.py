@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from string import Formatter
-from typing import Final, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn, Protocol
 
 import msgspec
 
@@ -21,7 +21,6 @@ from gateway.formats.calendars import Calendar
 from gateway.formats.views import Statement
 from gateway.measure import calendar
 from gateway.message import LANGUAGES, Language, Severity
-from gateway.ports import MeasureStore
 from gateway.programme import Programme, Title
 from gateway.settings import MeasureSetting, Part
 
@@ -119,6 +118,12 @@ def said(of: Title, language: Language) -> str:
     return str(getattr(of, language))
 
 
+class Checks(Protocol):
+    """Who can say what a statement gives."""
+
+    async def check(self, statement: Statement, parameters: Mapping[str, Any]) -> tuple[str, ...]: ...
+
+
 class Catalogue:
     """The measures of every programme, and the values that an installation gave to parameters."""
 
@@ -154,7 +159,7 @@ class Catalogue:
                 found |= {name: value for name, value in setting.parameters.items() if name in found}
         return found
 
-    async def check(self, store: MeasureStore) -> None:
+    async def check(self, store: Checks) -> None:
         """Every statement reads views and nothing else, and gives the columns of its kind; else `Misconfigured`."""
         for several in self._measures.values():
             for measure in several.values():

@@ -53,7 +53,7 @@ def figure(value: Any, language: Language) -> str:
         return digits(str(value), language)
     groups, point = _DECIMAL[language]
     text = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
-    return digits(text.translate(str.maketrans({",": groups, ".": point})), language)
+    return digits(text.translate({ord(","): groups, ord("."): point}), language)
 
 
 def percent(value: float | None, language: Language) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Table, bindparam, delete, func, insert, inspect, select, update
+from sqlalchemy import MetaData, Table, bindparam, delete, func, insert, inspect, select, update
 from sqlalchemy.schema import DropTable
 
 from gateway.formats.views import FilledTable, Made, RegistryTable, Row, Views, ViewTable
@@ -21,6 +21,7 @@ from gateway.store.schema import EPOCH
 from gateway.store.search_tables import OPEN
 
 Columns = dict[str, Any]
+AnyTable = ViewTable | RegistryTable | FilledTable
 _CHUNK: Final = 2_000
 
 
@@ -181,7 +182,8 @@ def begin(group: Group, views: Views) -> int:
     """Tables as these rules want them: gone ones dropped, changed ones new and empty. How many are to be filled."""
     connection = group.connection
     known = {row.name: row.digest for row in connection.execute(select(view_tables.known))}
-    wanted = {each.name: each for each in (*views.tables, *views.registries, *views.filled)}
+    every: list[AnyTable] = [*views.tables, *views.registries, *views.filled]
+    wanted = {each.name: each for each in every}
     for name, digest in known.items():
         if name not in wanted or wanted[name].digest != digest:
             _forget(group, name)
@@ -198,7 +200,7 @@ def begin(group: Group, views: Views) -> int:
     return int(connection.execute(select(func.count()).where(view_tables.known.c.done == 0)).scalar_one())
 
 
-def _table(of: ViewTable | RegistryTable | FilledTable) -> Table:
+def _table(of: AnyTable) -> Table:
     if isinstance(of, ViewTable):
         return view_tables.of_view(of)
     return view_tables.of_registry(of) if isinstance(of, RegistryTable) else view_tables.of_filled(of)
@@ -212,7 +214,7 @@ def _forget(group: Group, name: str) -> None:
 
 
 def _drop(group: Group, name: str) -> None:
-    group.connection.execute(DropTable(Table(name, schema.MetaData())))
+    group.connection.execute(DropTable(Table(name, MetaData())))
 
 
 def fill(group: Group, views: Views, limit: int) -> int:
@@ -221,7 +223,8 @@ def fill(group: Group, views: Views, limit: int) -> int:
         row.name: row.position
         for row in group.connection.execute(select(view_tables.known).where(view_tables.known.c.done == 0))
     }
-    for each in (*views.filled, *views.registries):
+    at_once: list[FilledTable | RegistryTable] = [*views.filled, *views.registries]
+    for each in at_once:
         if each.name in waiting:
             _fill_at_once(group, views, each)
             return 1
