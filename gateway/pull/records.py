@@ -10,8 +10,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.errors import NotAllowed, Refused
+from gateway.errors import Broken, NotAllowed, Refused
 from gateway.fhirpath import StructureModel
+from gateway.formats import json
 from gateway.formats.search import AnyOf, IsDate, RefersTo
 from gateway.message import Document, Json, KeptResource
 from gateway.pull import present, respond
@@ -46,6 +47,17 @@ def binary(request: Request, document: Document, signature: bool, asked: str | N
         "data": base64.b64encode(body).decode("ascii"),
     }
     return respond.respond(value, respond.format_of(request, asked), model, 200, {"etag": headers["etag"]})
+
+
+def signed(document: Document, provenance: Json) -> bytes:
+    """The document's own bytes with `signature` as their last element, as FHIR R4 orders it.
+
+    Nothing else of them is written anew: without that one member the text is, byte for byte, what was signed.
+    """
+    found = provenance.get("signature")
+    if not isinstance(found, list) or not found or not document.body.endswith(b"}"):
+        raise Broken("GW-STORE-003", reference="evidence")
+    return document.body[:-1] + b',"signature":' + json.write(found[0]) + b"}"
 
 
 async def everything(

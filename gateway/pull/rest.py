@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.errors import NotAllowed, Refused
+from gateway.formats import json
 from gateway.formats.search import Hit
 from gateway.message import Json, KeptResource
 from gateway.pull import capability, present, query, records, respond, search
@@ -31,7 +32,7 @@ def _given(request: Request) -> list[Pair]:
 async def metadata(api: Api, request: Request) -> Response:
     """CapabilityStatement; open to everybody, because it says nothing about anybody."""
     media = respond.format_of(request, one(_given(request), "_format"))
-    made = capability.statement(api.definitions, api.base(request), api.clock.now(), VERSION)
+    made = capability.statement(api.definitions, api.topics, api.base(request), api.clock.now(), VERSION)
     return answer(made, media, api.definitions.model)
 
 
@@ -101,6 +102,27 @@ async def binary(api: Api, request: Request) -> Response:
     await api.read(caller, "Binary", id)
     asked = one(_given(request), "_format")
     return records.binary(request, document, id.endswith(records.SIGNATURE), asked, api.definitions.model)
+
+
+async def bundle(api: Api, request: Request) -> Response:
+    """A document as a signed Bundle: its exact bytes, and its evidence as Bundle.signature."""
+    caller, id = await api.access.caller(request), api.id(request)
+    caller.need("Bundle", "r")
+    media = respond.format_of(request, one(_given(request), "_format"))
+    document = await api.store.carried(id, caller.scope)
+    proofs = await api.store.current("Provenance", [id], caller.scope) if document is not None else []
+    if document is None or not proofs:
+        raise await api.absent(caller, "Bundle", id)
+    await api.read(caller, "Bundle", id)
+    body = records.signed(document, json.read(proofs[0].body))
+    headers = {
+        **respond.HEADERS,
+        "etag": f'"{document.digest}"',
+        "link": f'<{api.base(request)}Binary/{id}>; rel="via"',
+    }
+    if media == respond.JSON:
+        return Response(body, 200, headers, media_type=media)
+    return Response(respond.write(json.read(body), media, api.definitions.model), 200, headers, media_type=media)
 
 
 async def everything(api: Api, request: Request) -> Response:

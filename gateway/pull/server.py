@@ -62,6 +62,7 @@ _ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/Subscription", subscriptions.create),
     ("GET", "/_history", rest.history_system),
     ("GET", "/Binary/{id:str}", rest.binary),
+    ("GET", "/Bundle/{id:str}", rest.bundle),
     ("GET", "/Patient/{id:str}/$everything", rest.everything),
     ("GET", "/{type:str}/_history", rest.history_type),
     ("POST", "/{type:str}/_search", rest.search_post),
