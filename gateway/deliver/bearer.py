@@ -148,7 +148,7 @@ class Tokens:
             raise NotSent(*fault.args) from None
         token = _read_reply(reply, begun)
         log.info(
-            "token", grant=form["grant_type"], peer=account.peer, seconds=int((token.ends - begun).total_seconds())
+            "token", kind=form["grant_type"], peer=account.peer, seconds=int((token.ends - begun).total_seconds())
         )
         return token
 

@@ -85,7 +85,7 @@ class SepasSoap:
     def _senders(self, signature: SignatureValue | None, now: datetime) -> list[etree._Element]:
         made = [self._sender("Sender", signature, now)]
         if self._parts.option("sender_list") == "yes":
-            made.append(vm("SenderList", None, self._sender("SystemSenderVO", signature, now)))
+            made.append(self._sender("SenderList", signature, now))
         return made
 
     def _sender(self, name: str, signature: SignatureValue | None, now: datetime) -> etree._Element:
