@@ -17,12 +17,14 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from gateway.errors import Misconfigured, Refused, finding
-from gateway.formats import calendars
+from gateway.formats import calendars, layout_tree
 from gateway.formats.problem import Problem
 from gateway.message import Finding
 
 Row = Mapping[str, object]
 MAX_SHOWN: Final = 20
+TREES: Final = frozenset({"xml", "json"})
+_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _NEWLINES: Final = {"crlf": "\r\n", "lf": "\n", "none": ""}
 _CODES: Final = {
@@ -40,7 +42,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     name: str
     heading: str = ""  # in the header line; empty: the name
-    type: Literal["text", "integer", "decimal", "date", "time"] = "text"
+    type: Literal["text", "integer", "decimal", "date", "time", "datetime"] = "text"
     required: bool = False
     length: int = 0
     start: int = 0  # fixed: the first column, from 1; 0: behind the field before
@@ -67,7 +69,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     name: str
     version: str
-    kind: Literal["delimited", "fixed"]
+    kind: Literal["delimited", "fixed", "xml", "json"]
     field: tuple[Field, ...]
     title: str = ""
     source: str = ""  # where the layout is published, or that it is ours
@@ -79,11 +81,16 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     quoting: Literal["minimal", "all", "none"] = "minimal"
     header: bool = True
     length: int = 0  # fixed: of the record; 0: the sum of its fields
+    root: str = ""  # xml, json: what stands around the rows; JSON may have a bare list
+    record: str = "record"  # xml: the element of one row
+    namespace: str = ""  # xml
 
     def __post_init__(self) -> None:
         names = [each.name for each in self.field]
         if not names or len(set(names)) != len(names):
             raise ValueError("fields have names, each once")
+        if self.kind == "xml" and not (self.root and self.record):
+            raise ValueError("an XML layout has a root and a record")
         if self.kind == "delimited" and len(self.separator) != 1:
             raise ValueError("separator is one character")
         for each in self.field:
@@ -176,6 +183,7 @@ def pick(layouts: Iterable[Layout], name: str, day: str) -> Layout:
 def write(layout: Layout, rows: Iterable[Row]) -> bytes:
     """The whole file. Every cell that does not fit is collected first; then `Wrong` is raised, or nothing is."""
     lines: list[str] = []
+    table: list[list[str]] = []
     wrong: list[Cell] = []
     if layout.kind == "delimited" and layout.header:
         lines.append(layout.separator.join(_quoted(layout, each.title) for each in layout.field))
@@ -188,11 +196,25 @@ def write(layout: Layout, rows: Iterable[Row]) -> bytes:
                 wrong.append(Cell(number, each.name, text.why))
             else:
                 cells.append(text)
-        lines.append(_line(layout, cells) if len(cells) == len(layout.field) else "")
+        table.append(cells)
     if wrong:
         raise Wrong(layout, wrong)
+    if layout.kind in TREES:
+        return layout_tree.write(_shape(layout), table)
+    lines += (_line(layout, cells) for cells in table)
     end = _NEWLINES[layout.newline]
     return "".join(line + end for line in lines).encode(layout.charset)
+
+
+def _shape(layout: Layout) -> layout_tree.Shape:
+    """The tree of an XML or JSON layout: where each field stands, by its heading."""
+    columns = tuple(
+        layout_tree.Column(
+            tuple(each.title.split("/")), each.type == "integer" or (each.type == "decimal" and each.point == ".")
+        )
+        for each in layout.field
+    )
+    return layout_tree.Shape(layout.kind, layout.root, layout.record, layout.namespace, layout.charset, columns)
 
 
 def _line(layout: Layout, cells: Sequence[str]) -> str:
@@ -249,8 +271,10 @@ def _fitted(layout: Layout, field: Field, text: str) -> str | _Bad:
     if layout.kind == "delimited":
         raw = layout.quoting == "none" and any(mark in text for mark in (layout.separator, "\n", "\r"))
         bad = raw
+    elif layout.kind == "xml":
+        bad = _NOT_XML.search(text) is not None
     else:
-        bad = "\n" in text or "\r" in text
+        bad = layout.kind == "fixed" and ("\n" in text or "\r" in text)
     if bad:
         return _Bad("form")
     try:
@@ -277,11 +301,22 @@ def _formed(field: Field, text: str) -> str | None:
         return _decimal(field, text)
     if field.type == "date":
         return _date(field, text)
+    if field.type == "datetime":
+        return _instant(field, text)
     if field.type == "time":
         found = re.fullmatch(r"(?:.*T)?(\d\d):(\d\d)(?::(\d\d))?.*", text, re.ASCII)
         parts = {"HH": found[1], "MI": found[2], "SS": found[3] or "00"} if found else None
         return _filled(field.format, parts) if parts else None
     return text
+
+
+def _instant(field: Field, text: str) -> str | None:
+    """A day with its time as it is written, whatever the offset; a bare day begins at midnight."""
+    found = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d).*)?)?", text, re.ASCII)
+    if found is None or isinstance(calendars.parse(text[:10]), Problem):
+        return None
+    names = ("YYYY", "MM", "DD", "HH", "MI", "SS")
+    return _filled(field.format, {name: part or "00" for name, part in zip(names, found.groups(), strict=True)})
 
 
 def _years(row: Row, field: Field) -> str | None:
@@ -342,6 +377,8 @@ def read(layout: Layout, body: bytes) -> list[dict[str, str]]:
 
     Fixed fields lose their fill; dates and numbers stay in the file's own form.
     """
+    if layout.kind in TREES:
+        return _tree_rows(layout, body)
     try:
         text = body.decode(layout.charset)
     except UnicodeDecodeError:
@@ -355,6 +392,14 @@ def read(layout: Layout, body: bytes) -> list[dict[str, str]]:
     if bad:
         raise Wrong(layout, bad)
     return [{f.name: cell for f, cell in zip(layout.field, cells, strict=True)} for cells in lines]
+
+
+def _tree_rows(layout: Layout, body: bytes) -> list[dict[str, str]]:
+    try:
+        found = layout_tree.read(_shape(layout), body)
+    except layout_tree.NotOfThisShape as fault:
+        raise Wrong(layout, [Cell(fault.row, "", "unreadable")]) from None
+    return [{f.name: cell for f, cell in zip(layout.field, cells, strict=True)} for cells in found]
 
 
 def _fixed_lines(layout: Layout, text: str) -> list[list[str]]:
