@@ -18,7 +18,7 @@ from gateway.programme import CalendarPlan, Programme
 
 FIRST: Final = date(1990, 1, 1)
 LAST: Final = date(2060, 12, 31)
-VERSION: Final = "1"
+VERSION: Final = "2"
 _TEXTS: Final = frozenset({"iso", "period", "jalali_period"})
 _NAMES: Final = (
     "day", "iso", "year", "month", "dom", "weekday", "iso_week_start", "month_start", "month_end",
@@ -40,7 +40,7 @@ def table(programme: Programme) -> FilledTable:
     return FilledTable(
         name=table_of(programme.name),
         columns=tuple(TableColumn(name=name, kind="text" if name in _TEXTS else "integer") for name in _NAMES),
-        indexes=(("iso",), ("jalali_period",), ("period",)),
+        indexes=(("day",), ("iso",), ("jalali_period",), ("period",)),
         digest=hashlib.sha256(json.write([*told, programme.timezone])).hexdigest(),
         rows=lambda: _rows(plan, exceptions, programme.timezone),
     )
