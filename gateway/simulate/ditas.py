@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl
@@ -62,6 +63,12 @@ def error(status: int, code: str, text: str, violations: Iterable[str] = ()) -> 
     return answer(status, {**body, "violations": [{"message": each} for each in violations]})
 
 
+@cache
+def _own_key() -> rsa.RSAPrivateKey:
+    """One for the life of the process."""
+    return rsa.generate_private_key(65537, 2048)
+
+
 class Ditas(Sepas):
     """`account` is what a login needs; `seconds` is how long a token lasts; `pids` are the packages (none: any)."""
 
@@ -80,7 +87,7 @@ class Ditas(Sepas):
     ) -> None:
         super().__init__(log, faults, clock, **more)
         self._account, self._seconds, self._pids = dict(account), seconds, frozenset(pids)
-        self._key = rsa.generate_private_key(65537, 2048)
+        self._key = _own_key()
         self.tokens: dict[str, datetime] = {}
         self.refreshers: dict[str, str] = {}
         self.logins: list[str] = []  # the grants that were asked for, in order

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -145,7 +146,43 @@ def _coded(element: etree._Element) -> Iterator[Problem]:
     coded = "Terminology_id" in names or "Coded_string" in names
     if coded and not all((names[n].text or "").strip() if n in names else False for n in _CODED):
         yield Problem("Structure", f"DO_CODED_TEXT is not Complete: {etree.QName(element).localname}")
+    elif coded:
+        form = TERMINOLOGIES.get((names["Terminology_id"].text or "").strip().lower())
+        if form is None or not re.fullmatch(form, (names["Coded_string"].text or "").strip()):
+            yield Problem("Mapping", f"CTS validation failed: {etree.QName(element).localname}")
 
+
+_OTHERS: Final = re.findall(
+    r"\S+",
+    """
+    thritaehr.wardtype thritaehr.specialty thritaehr.educationlevel thritaehr.job thritaehr.birthdateaccuracy
+    thritaehr.ordinalterm thritaehr.specimenadequacy thritaehr.deathlocation thritaehr.deathcausestatus
+    thritaehr.questioncategory thritaehr.questioncode thritaehr.answer thritaehr.relatedperson thritaehr.religion
+    icpc2p snomedct rvu rvu3 irandrugcoding imed-ir countrydivisions iso_3166-1 atc cdt erx fda fdi fdoir lnc
+    ncpdp ucum local
+    """,
+)
+TERMINOLOGIES: Final[dict[str, str]] = {
+    "thritaehr": r"[\d.]+",
+    "thritaehr.gender": r"[12]",
+    "thritaehr.maritalstatus": r"\d+",
+    "thritaehr.admissiontype": r"[124]",
+    "thritaehr.medicalrecordtype": r"[123]",
+    "thritaehr.conditionondischarge": r"\d+",
+    "thritaehr.daignosis.status": r"[123]",
+    "thritaehr.insurer": r"\d+",
+    "thritaehr.insurancebox": r"\d+(\.\d+)?",
+    "thritaehr.servicetype": r"\d+(\.\d+)?",
+    "thritaehr.othercost": r"\d+",
+    "thritaehr.ktype": r"\d+",
+    "thritaehr.healthcareprovider.role": r"\d+(\.\d+)?",
+    "thritaehr.organizationtype": r"\d+",
+    "icd10": r"[A-Z]\d\d(\.?\d{1,2})?",
+    "icd-o-3": r"C\d\d\.?\d|[89]\d{3}(/\d)?|\d",
+    "irc": r"\d{16}",
+    **dict.fromkeys(_OTHERS, r".+"),
+}
+"""Terminology ids that are publicly known, in lower case (their case varies), and the form of their codes."""
 
 _CODED: Final = ("Value", "Terminology_id", "Coded_string")
 
