@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.simulate.behzisti import Behzisti
 from gateway.simulate.cancer_registry import CancerRegistry
 from gateway.simulate.cart import Cart
 from gateway.simulate.chongqing import Chongqing
@@ -14,5 +15,5 @@ from gateway.simulate.sepas import Sepas
 from gateway.simulate.server import StandIn
 
 STAND_INS: Final[dict[str, type[StandIn]]] = {
-    each.name: each for each in (Sepas, Ditas, Medcare, CancerRegistry, Cart, Fse, Chongqing)
+    each.name: each for each in (Sepas, Ditas, Medcare, CancerRegistry, Cart, Fse, Chongqing, Behzisti)
 }
