@@ -179,6 +179,7 @@ def together(first: Step, second: Step) -> Step:
         moves=first.moves + second.moves,
         writes=first.writes + second.writes,
         audit=first.audit + second.audit,
+        latest=first.latest or second.latest,
     )
 
 

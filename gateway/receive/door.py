@@ -17,7 +17,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.errors import GatewayError, StaleState, StorageFailed, finding
 from gateway.formats import hl7v2
-from gateway.message import Answer, Finding, Step, Submission, SubmissionStatus
+from gateway.message import Answer, Finding, Latest, Step, Submission, SubmissionStatus
 from gateway.ports import Settled, Store
 from gateway.receive import acceptance, ids
 from gateway.receive.acceptance import Arrival, Judged
@@ -60,6 +60,10 @@ Later = Callable[[Submission, Sequence[Finding]], Sequence[Answer]]
 """Builds the answers owed later (see `callbacks.later`)."""
 
 
+MOST_RACES: Final = 10
+"""How often another process may take the same control id before us, until we say that we are busy."""
+
+
 class Door:
     """Accepts arrivals. `committed` is told each step after it is durable, so that workers wake."""
 
@@ -89,12 +93,7 @@ class Door:
         judged = acceptance.judge(arrival, self._programmes, ids.new(arrival.received_at))
         wait = wait and self._within > 0
         async with self._one_at_a_time(judged.submission):
-            earlier = await self._earlier(judged, arrival)
-            if isinstance(earlier, Submission):
-                known: Rendered | Submission | None = await self._known(earlier, render)
-            else:
-                judged = earlier
-                known = await self._keep(judged, render, wait)
+            judged, known = await self._kept(judged, arrival, render, wait)
         if isinstance(known, Rendered):
             return known
         told = await self._await(known or judged.submission, judged, wait)
@@ -136,12 +135,26 @@ class Door:
             if users > 1:
                 self._busy[key] = (lock, users - 1)
 
-    async def _earlier(self, judged: Judged, arrival: Arrival) -> Submission | Judged:
+    async def _kept(
+        self, judged: Judged, arrival: Arrival, render: Renderer, wait: bool
+    ) -> tuple[Judged, Rendered | Submission | None]:
+        """Keep it, or find what it repeats. Another process that took the same control id meanwhile was first."""
+        for _ in range(MOST_RACES):
+            submission, before = judged.submission, list[Submission]()
+            if submission.control_id is not None:
+                before += await self._store.earlier(submission.sender, submission.control_id)
+            earlier = await self._earlier(judged, arrival, before)
+            if isinstance(earlier, Submission):
+                return judged, await self._known(earlier, render)
+            try:
+                return earlier, await self._keep(earlier, render, wait, _latest(submission, before))
+            except StaleState:
+                log.info("control_id_taken_meanwhile", submission=submission.id)
+        raise StorageFailed("GW-STORE-010")
+
+    async def _earlier(self, judged: Judged, arrival: Arrival, before: Sequence[Submission]) -> Submission | Judged:
         """The earlier submission that this one repeats, or the judgement with what its control id adds to it."""
         submission = judged.submission
-        if submission.control_id is None:
-            return judged
-        before = await self._store.earlier(submission.sender, submission.control_id)
         reused = False
         for each in before:
             then = await self._refused_at_the_door(each)
@@ -165,9 +178,10 @@ class Door:
 
     # --- keep and answer ----------------------------------------------------------------------------
 
-    async def _keep(self, judged: Judged, render: Renderer, wait: bool) -> Rendered | None:
+    async def _keep(self, judged: Judged, render: Renderer, wait: bool, latest: Latest | None) -> Rendered | None:
         """Commit. Where the answer is known already it goes into the same commit."""
         now, step = self._clock.now(), acceptance.keep(judged, self._clock.now())
+        step = msgspec.structs.replace(step, latest=latest)
         if wait and not judged.refused:
             await self._commit(step)
             return None
@@ -219,6 +233,14 @@ class Door:
         except StorageFailed:
             log.error("answer_not_kept", submission=verdict.submission.id)
         return given
+
+
+def _latest(submission: Submission, before: Sequence[Submission]) -> Latest | None:
+    """What the decision to keep it rests on."""
+    if submission.control_id is None:
+        return None
+    newest = before[0].id if before else None
+    return Latest(sender=submission.sender, control_id=submission.control_id, submission=newest)
 
 
 def verdict(submission: Submission, judged: Judged, status: SubmissionStatus | None) -> Verdict:

@@ -15,7 +15,7 @@ from gateway import flow
 from gateway.errors import Broken
 from gateway.flow import Room, Thing
 from gateway.message import Answer, Case, Committed, Exchange, ItemRecord, Step, Submission
-from gateway.store import changes, evidence, order, rows, schema, view_write
+from gateway.store import changes, evidence, order, rows, schema, serial, view_write
 from gateway.store.changes import Change
 from gateway.store.engine import upsert
 from gateway.store.group import PLACES, Group
@@ -57,6 +57,7 @@ def apply(
     group: Group, step: Step, searchable: evidence.Found = None, viewed: view_write.Viewed | None = None
 ) -> Committed:
     """All of the step, or an exception and the caller undoes it."""
+    serial.check(group, step)
     found = changes.of(step)
     now = Applying(group, step)
     by_thing: dict[Thing, list[Change]] = {thing: [] for thing in Thing}

@@ -44,12 +44,19 @@ def _standing(connection: Connection) -> None:
         table.create(connection, checkfirst=True)
 
 
+def _owing(connection: Connection) -> None:
+    for each in schema.cases.indexes:
+        if each.name == "cases_owing":
+            each.create(connection, checkfirst=True)
+
+
 MIGRATIONS: Final[tuple[Migration, ...]] = (
     Migration(1, "the ledger", _first),
     Migration(2, "search", search_write.fill),
     Migration(3, "pauses, retention of metadata", _operations),
     Migration(4, "exports, subscriptions", _standing),
     Migration(5, "views and measures", view_tables.fixed),
+    Migration(6, "documents in the order of their subject", _owing),
 )
 
 _LOCK: Final = 0x6C6564676572  # one migrating process at a time on PostgreSQL

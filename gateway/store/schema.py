@@ -137,6 +137,7 @@ cases: Final = Table(
     _index("cases_open", "state", "since", where="open = 1"),
     _index("cases_expiring", "expires_at", where="open = 1"),
     _index("cases_undocumented", "since", "id", where="owes = 1"),
+    _index("cases_owing", "sender", "subject", "since", where="owes = 1"),
 )
 
 items: Final = Table(
