@@ -3,7 +3,7 @@
 Invariant: sepas-uni-1
 Description: "A university names the person who is responsible for registration (A-07). دانشگاه فرد مسئول ثبت را معرفی می‌کند."
 Severity: #warning
-Expression: "contact.where(purpose.coding.code = 'REG-SUPERVISOR').name.exists()"
+Expression: "contact.where(purpose.coding.where(code = 'REG-SUPERVISOR').exists()).name.exists()"
 
 Profile: SepasUniversity
 Parent: Organization
