@@ -54,7 +54,13 @@ class SignedParameters:
             raise Misconfigured(detail=f"destination {destination.id}: the signing key is no SM2 key")
 
     def secure(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, at: datetime
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        at: datetime,
+        facts: Mapping[str, str] | None = None,
     ) -> tuple[Mapping[str, str], bytes]:
         """See `ports.RequestSigner`. The nonce is the idempotency key: a repeated attempt is the same request."""
         handle = self._ring.need(self._destination.signing_key)

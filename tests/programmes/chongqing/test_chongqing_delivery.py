@@ -1,0 +1,141 @@
+"""The exchange with the two systems: signed with SM2, verified by others, at once, and the report on its day."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from chongqing_site import ID, ROOT, certificates, site
+from cryptography import x509
+from tongsuopy.crypto import hashes
+from tongsuopy.crypto.asymciphers import ec
+
+from gateway.errors import Refused
+from gateway.formats import json, media
+from gateway.formats.periods import Period
+from gateway.measure.reports import Evaluator
+from gateway.sign import doctor_forms, jws
+from gateway.sign.sm2 import Sm2Public
+from gateway.sign.trust import Trust
+from gateway.simulate import sm2
+from gateway.simulate.chongqing import signed_bytes
+
+SAMPLES = ROOT / "mappings" / "chongqing" / "samples"
+
+
+def by_tongsuo(leaf: x509.Certificate, signature: bytes, body: bytes) -> None:
+    """A third implementation; it knows only the default signer id."""
+    public = Sm2Public.of(leaf)
+    assert public is not None
+    x, y = (int.from_bytes(part) for part in (public.point[:32], public.point[32:]))
+    ec.EllipticCurvePublicNumbers(x, y, ec.SM2()).public_key().verify(
+        signature, body, ec.ECDSA(hashes.SM3())
+    )
+
+
+async def test_a_pushed_visit_is_forwarded_at_once_and_signed_for_two_engines(tmp_path: Path) -> None:
+    """SF-23: within the configured limit; the stand-in verified by OpenSSL, here Tongsuo does, and ours is GmSSL."""
+    async with site(tmp_path) as place:
+        pushed = await place.push((SAMPLES / "one-visit.json").read_bytes(), media.JSON)
+        assert pushed.status_code in (200, 201, 202), pushed.text
+        before = datetime.now(UTC)
+        await place.arrived(place.family, 1)
+        (arrival,) = place.family.log.arrivals
+        assert arrival.time - before < timedelta(seconds=20)
+        sent = json.read(arrival.body)
+        leaf = x509.load_der_x509_certificate(base64.b64decode(sent["certificate"]))
+        by_tongsuo(leaf, base64.b64decode(sent["sign"]), signed_bytes(sent))
+        header, _, last = arrival.header("x-jws-signature").split(".")
+        payload = header.encode() + b"." + base64.urlsafe_b64encode(arrival.body).rstrip(b"=")
+        by_tongsuo(leaf, sm2.der(jws.decode(last)), payload)
+        bundle = json.read(sent["bizContent"].encode())
+        assert [each["resource"]["resourceType"] for each in bundle["entry"]] == ["Encounter", "ServiceRequest", "Task"]
+        made = Evaluator(place.gateway.reporting._evaluator.catalogue, place.gateway.ledger.measures)
+        today = Period("today", date.today() - timedelta(1), date.today() + timedelta(1))  # noqa: DTZ011 - both sides
+        forwarded = await _settled(made, today)
+        assert [(line.numerator, line.denominator) for line in forwarded.lines] == [(1, 1)]
+        accepted = await made.report(made.catalogue.one("chongqing", "accuracy-accepted"), today, datetime.now(UTC))
+        assert [(line.numerator, line.denominator) for line in accepted.lines] == [(1, 1)]
+
+
+async def _settled(made: Evaluator, period: Period):  # type: ignore[no-untyped-def]
+    """The measure of forwarding, once the ledger knows that the message was taken."""
+    measure = made.catalogue.one("chongqing", "forwarded-in-time")
+    async with asyncio.timeout(20):
+        while True:
+            found = await made.report(measure, period, datetime.now(UTC))
+            if found.lines and found.lines[0].numerator:
+                return found
+            await asyncio.sleep(0.05)
+
+
+async def test_another_signer_id_is_refused_and_the_doctor_says_so(tmp_path: Path) -> None:
+    """The trap: everything is right but the id that no certificate tells."""
+    async with site(tmp_path, signer_id="another-id") as place:
+        await place.push((SAMPLES / "one-visit.json").read_bytes(), media.JSON)
+        async with asyncio.timeout(30):
+            while not place.family.log.arrivals:
+                await asyncio.sleep(0.02)
+        assert not place.family.received
+        arrival = place.family.log.arrivals[0]
+    sent = json.read(arrival.body)
+    leaf = x509.load_der_x509_certificate(base64.b64decode(sent["certificate"]))
+    sm2.verify(leaf, base64.b64decode(sent["sign"]), signed_bytes(sent), "another-id")
+    with pytest.raises(Refused):
+        sm2.verify(leaf, base64.b64decode(sent["sign"]), signed_bytes(sent), ID)
+
+
+def test_the_doctor_names_the_empty_signer_id_of_an_issuer(tmp_path: Path) -> None:
+    """OpenSSL before 4.0 issues under the empty id: not forged, only agreed on differently."""
+    certificates(tmp_path)
+    root = x509.load_pem_x509_certificate((tmp_path / "ca.pem").read_bytes())
+    odd = x509.load_pem_x509_certificate((tmp_path / "empty.pem").read_bytes())
+    good = x509.load_pem_x509_certificate((tmp_path / "leaf.pem").read_bytes())
+    trust, now = Trust("document", [root], require_revocation=False), datetime.now(UTC)
+    (found,) = doctor_forms.chain([odd], trust, now)
+    assert (found.code, found.args["found"], found.args["expected"]) == ("GW-SIGN-135", "''", repr(ID))
+    assert "GW-SIGN-135" not in [each.code for each in doctor_forms.chain([good], trust, now)]
+    sm2.check_issued(odd, [root], "")
+    with pytest.raises(Refused):
+        sm2.check_issued(odd, [root], ID)
+
+
+def test_the_doctor_names_the_signer_id_of_a_token(tmp_path: Path) -> None:
+    """A detached JWS under the empty id fits nothing that was agreed; the doctor says which id it fits."""
+    from gateway.settings import Key
+    from gateway.sign.keys import open_key
+
+    certificates(tmp_path)
+    for signer_id, expected in (("TLSv1.3+GM+Cipher+Suite", ["GW-SIGN-119"]), (ID, [])):
+        key = Key(certificate=str(tmp_path / "leaf.pem"), key=str(tmp_path / "leaf.key"), signer_id=signer_id)
+        handle = open_key(key)
+        token = jws.sign(handle, {"x5c": jws.x5c(handle)}, b"body", detached=True)
+        found = doctor_forms.detached(b"body", token, None, datetime.now(UTC))
+        assert [each.code for each in found if each.severity == "error"] == expected
+
+
+async def test_the_self_check_report_of_a_township_is_a_signed_document_on_its_day(tmp_path: Path) -> None:
+    """SF-65: made when the day comes, Composition first, to the commission, once, with its receipt."""
+    today = datetime.now(UTC).date()
+    due = next(day for year in (today.year, today.year + 1) if (day := date(year, 11, 30)) > today + timedelta(2))
+    near = timedelta(days=(due - today).days - 1)
+    async with site(tmp_path, ahead=near) as place:
+        await place.push((SAMPLES / "members.csv").read_bytes(), "text/csv; charset=gb18030")
+        await place.push((SAMPLES / "contacts.csv").read_bytes(), "text/csv; charset=gb18030")
+        await place.arrived(place.family, 2)
+        await place.gateway.scheduling.round()
+        assert not place.commission.received
+        place.clock.ahead += timedelta(days=2)
+        await place.gateway.scheduling.round()
+        await place.arrived(place.commission, 1)
+        await place.gateway.scheduling.round()
+        assert len(place.commission.received) == 1
+        sent = json.read(place.commission.log.arrivals[0].body)
+    bundle = json.read(sent["bizContent"].encode())
+    assert bundle["type"] == "document"
+    assert bundle["entry"][0]["resource"]["resourceType"] == "Composition"
+    reports = [e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == "MeasureReport"]
+    assert len(reports) >= 3
