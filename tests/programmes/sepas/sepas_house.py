@@ -34,6 +34,11 @@ class House:
 
     def examine(self, body: bytes, kind: str = media.JSON) -> tuple[ItemResult, tuple[Finding, ...]]:
         """One item, mapped and checked."""
+        (one,) = self.examine_all(body, kind)
+        return one
+
+    def examine_all(self, body: bytes, kind: str) -> list[tuple[ItemResult, tuple[Finding, ...]]]:
+        """Every item of a submission."""
         sent = Submission(
             id="m",
             sender="s",
@@ -44,8 +49,8 @@ class House:
             body=body,
             digest="0" * 64,
         )
-        (result,) = self.engine.take_apart(sent, self.context)
-        return result, (*result.findings, *self.book.findings(result, self.context))
+        found = self.engine.take_apart(sent, self.context)
+        return [(each, (*each.findings, *self.book.findings(each, self.context))) for each in found]
 
     def document(self, *results: ItemResult) -> Json:
         """The document of a case that these items make, with what is derived."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from gateway import conforming, programme, workers
+from gateway import conforming, programme, recalling, workers
 from gateway.cli import main
 from gateway.clock import SystemClock
 from gateway.commands import convert, export
@@ -21,6 +21,9 @@ from gateway.commands.site import Plan, Site
 from gateway.deliver.sepas_reply import ErrorTable
 from gateway.formats import json, layout, xml
 from gateway.settings import Settings
+from gateway.sign import dev_ca
+from gateway.sign.keys import read_certificates
+from gateway.sign.trust import Trust
 from gateway.simulate import arrivals
 from gateway.simulate.sepas import CATEGORIES
 
@@ -33,6 +36,17 @@ sender = "hospital-1"
 folder = "{folder}"
 media_type = "application/json"
 seconds = 0.2
+[peer.folder]
+origin = "http://127.0.0.1:1"
+plaintext = true
+[[destination]]
+id = "cancer-registry"
+programme = "sepas"
+protocol = "file-drop"
+peer = "folder"
+url = "{registry}"
+body = "sepas/canreg"
+options = {{name = "{{exchange}}.csv"}}
 """
 
 
@@ -44,15 +58,18 @@ async def test_a_stay_is_delivered_twice_compared_recalled_and_verified(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The letter's own way: both systems at the same time, and a file that reviewers can call back (A-11, A-18)."""
-    folder, archive = tmp_path / "in", tmp_path / "file.zip"
+    folder, drop, archive = tmp_path / "in", tmp_path / "registry", tmp_path / "file.zip"
     folder.mkdir()
-    plan = Plan(home=ROOT, workers=1, plain_mllp=True, answer_within=5, extra=COLLECT.format(folder=folder))
+    drop.mkdir()
+    extra = COLLECT.format(folder=folder, registry=drop)
+    plan = Plan(home=ROOT, workers=1, plain_mllp=True, answer_within=5, extra=extra)
     async with Site(tmp_path / "site", plan) as site:
         await site.start()
         await site.prepare(registry(ROOT))
         body = (SAMPLES / "stay.json").read_bytes()
         answer = await site.post("hospital-1", "sepas", "application/json", body, idempotency_key="stay-1")
         assert answer.status_code == 201, answer.text
+        await site.mllp([(SAMPLES / "oru-pathology.hl7").read_bytes()], "hospital-1")
         for name, content in (("plan.json", (SAMPLES / "careplan.json").read_bytes()), ("odd.json", b"{")):
             (folder / name).write_bytes(content)
             os.utime(folder / name, (time.time() - 60, time.time() - 60))
@@ -64,12 +81,23 @@ async def test_a_stay_is_delivered_twice_compared_recalled_and_verified(
         assert sum(each["both"] for each in told["sums"]) == 1
         assert [each["fate"] for each in told["cases"]] == ["only_second"], "the care plan goes to one of them only"
 
+        words = ("canreg", "--programme", "sepas", "--day", "2026-01-06", "--out", str(tmp_path))
+        assert await command(site, "export", *words) == 0
+        assert "1 rows, 0 refused" in capsys.readouterr().out
+        report = json.read((tmp_path / "canreg-1404-Q4.report.json").read_bytes())
+        assert (report["cases"], report["rows"], report["pairs"]) == (1, 1, [])
+
         submission = answer.headers["location"].rsplit("/", 1)[-1]
         words = ("--submission", submission, "--reason", "review of the group", "--out", str(archive))
         assert await command(site, "recall", *words) == 0
         assert main(["recall", "--verify", str(archive), "--ca", str(site.ca.ca)]) == 0
         assert " 0 wrong" in capsys.readouterr().out
+        (line,) = [e for e in await site.ask("exchanges", state="delivered", destination="sepas") if "exchange" in e]
+        words = ("--subject", line["exchange"]["subject"], "--programme", "sepas", "--out", str(archive))
+        assert await command(site, "recall", *words) == 0
+        assert main(["recall", "--verify", str(archive)]) == 0
         assert await site.stop() == 0
+    assert len(list(drop.glob("*.csv"))) == 1, "the registry has its own file of the tumour as well"
     assert (folder / "done" / "plan.json").is_file()
     assert (folder / "refused" / "odd.json.answer.json").is_file()
     verdicts = [line["verdict"] for line in arrivals.read(site.logs["sepas"]) if "verdict" in line]
@@ -131,6 +159,66 @@ async def test_readiness_fails_where_the_stand_in_refuses_or_an_element_is_missi
     (tried,) = next(each.tried for each in found if each.tried)
     assert tried.missing == ("Person/Gender",)
     assert next(each.status for each in found if each.tried) == "fails"
+
+
+def test_the_report_is_signed_in_two_languages_and_the_record_is_entered_by_its_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever gets the report can see that it was not changed, and that it is no certificate."""
+    ca = dev_ca.make(tmp_path / "ca", ("s",), ("sepas",), now=SystemClock().now())
+    config, messages = tmp_path / "gateway.toml", tmp_path / "messages"
+    messages.mkdir()
+    (messages / "stay.json").write_bytes((SAMPLES / "stay.json").read_bytes())
+    config.write_text(SETTINGS.format(home=ROOT, evidence=ca.evidence, signer=ca.signer, ca=ca.ca), encoding="utf-8")
+    words = ("--sender", "x", "--messages", str(messages), "--destination", "sepas", "--out", str(tmp_path))
+    assert main(["conform", "sepas", *words, "--config", str(config)]) == 1, "three of four were not sent"
+    report = json.read((tmp_path / "conformance-sepas-x.json").read_bytes())
+    assert {each["type"]: each["status"] for each in report["messages"]}["savePatientBill temporary inpatient"] in (
+        "conforms",
+        "fails",
+    )
+    trust = Trust("document", read_certificates(ca.ca), require_revocation=False)
+    for name in ("conformance-sepas-x.json", "conformance-sepas-x.fa.html", "conformance-sepas-x.en.html"):
+        line = recalling._signature(name, (tmp_path / name).read_bytes(), (tmp_path / f"{name}.jws").read_text(), trust)
+        assert line.well, line
+    persian = (tmp_path / "conformance-sepas-x.fa.html").read_text(encoding="utf-8")
+    assert 'dir="rtl"' in persian
+    assert "گواهی نیست" in persian
+    assert "<script" not in persian
+    assert "آزمایشی" not in persian, "no patient in a report that travels"
+    words = ("--enter", "N-17", "--destination", "sepas", "--from", "2026-01-01", "--to", "2026-12-31")
+    assert main(["conform", "sepas", *words, "--config", str(config)]) == 0
+    assert "N-17" in capsys.readouterr().out
+
+
+SETTINGS = """
+home = "{home}"
+data = "data"
+programmes = ["sepas"]
+[trust]
+signer = "{ca}"
+[key.evidence]
+purpose = "evidence"
+certificate = "{evidence.certificate}"
+key = "{evidence.key}"
+[key.token]
+certificate = "{signer.certificate}"
+key = "{signer.key}"
+[peer.sepas]
+origin = "http://127.0.0.1:1"
+plaintext = true
+[[destination]]
+id = "sepas"
+programme = "sepas"
+protocol = "sepas-soap"
+peer = "sepas"
+url = "http://127.0.0.1:1/x"
+body = "sepas/patient-bill"
+system_id = "SYSTEM-1"
+needs_conformity = true
+signing_key = "token"
+signer = "raw-rsa-sha256"
+"""
 
 
 # --- names, order, types ----------------------------------------
