@@ -213,6 +213,12 @@ async def analyse(ledger: store.Ledger) -> None:
     await ledger._writer.submit(lambda group: group.connection.exec_driver_sql("ANALYZE"))
 
 
+def line(what: str, lines: int | str = "", took: str = "", more: str = "", memory: str = "") -> None:
+    """One row of the table."""
+    shown = f"{lines:,}" if isinstance(lines, int) else lines
+    print(f"| {what} | {shown} | {took} | {more} | {memory} |", flush=True)
+
+
 async def by_month(evaluator: Evaluator, count: int) -> None:
     began, before, lines = time.perf_counter(), forget_peak(), 0
     each = []
@@ -220,32 +226,27 @@ async def by_month(evaluator: Evaluator, count: int) -> None:
         seconds, found = await timed(evaluator, "sessions-by-month", f"1404-{month:02}")
         each.append(seconds)
         lines += found
-    total = time.perf_counter() - began
-    print(
-        f"| {count:,} sessions, 12 months one by one | {lines:,} | {total:.1f} s | {max(each):.2f} s a month | +{peak() - before:.0f} MiB |"
-    )
+    total, rose = time.perf_counter() - began, peak() - before
+    most = f"{max(each):.2f} s a month"
+    line(f"{count:,} sessions, 12 months one by one", lines, f"{total:.1f} s", most, f"+{rose:.0f} MiB")
     before = forget_peak()
     seconds, found = await timed(evaluator, "sessions-by-year", "1404")
-    print(
-        f"| {count:,} sessions, the year in one statement | {found:,} | {seconds:.1f} s | | +{peak() - before:.0f} MiB |",
-        flush=True,
-    )
+    rose = peak() - before
+    line(f"{count:,} sessions, the year in one statement", found, f"{seconds:.1f} s", "", f"+{rose:.0f} MiB")
 
 
 async def waiting(ledger: store.Ledger, evaluator: Evaluator, count: int) -> None:
     began, before, lines = time.perf_counter(), forget_peak(), 0
     for month in range(1, 13):
         lines += (await timed(evaluator, "waiting", f"1404-{month:02}"))[1]
-    total = time.perf_counter() - began
-    print(f"| {count:,} requests, 12 months | {lines:,} | {total:.1f} s | | +{peak() - before:.0f} MiB |")
+    total, rose = time.perf_counter() - began, peak() - before
+    line(f"{count:,} requests, 12 months", lines, f"{total:.1f} s", "", f"+{rose:.0f} MiB")
     a_day = max(1, count // DAYS)
     wrote = await fill(ledger, "v_bench_request", requests(a_day, 1, DAYS))
     seconds, _ = await timed(evaluator, "waiting", "1405-01")
     again, _ = await timed(evaluator, "waiting", "1404-12")
-    print(
-        f"| one more day ({a_day:,} requests): rows, and the months it touches | | {wrote + seconds + again:.2f} s | | |",
-        flush=True,
-    )
+    what = f"one more day ({a_day:,} requests): its rows, and the months that it touches"
+    line(what, "", f"{wrote + seconds + again:.2f} s")
 
 
 def encounter(n: int) -> StoredResource:
@@ -254,37 +255,39 @@ def encounter(n: int) -> StoredResource:
         "subject": {"reference": f"Patient/c{n % 500}"},
         "code": {"coding": [{"system": "urn:x", "code": "PT"}]},
         "performedDateTime": f"2026-01-{n % 28 + 1:02}T09:00:00+03:30",
-        "performer": [{"actor": {"reference": "Practitioner/x"}, "onBehalfOf": {"reference": f"Organization/o{n % 40}"}}],
+        "performer": [
+            {"actor": {"reference": "Practitioner/x"}, "onBehalfOf": {"reference": f"Organization/o{n % 40}"}}
+        ],
     }  # fmt: skip
     return StoredResource(type="Procedure", id=f"p{n}", programme=NAME, sender="bench", body=json.dumps(body).encode())
 
 
 async def publish(settings: Settings, count: int, size: int = 10) -> None:
-    """The same commits with and without views, then the view made anew."""
+    """The same commits with and without views, then the view made anew; in processor time, all threads together."""
     programmes = {NAME: programme.load(Path(settings.home), NAME)}
     views = measuring.views(settings, programmes)
     took = {}
     for with_views in (False, True):
         with tempfile.TemporaryDirectory() as folder:
             async with store.open("", Path(folder), SystemClock(), None, views if with_views else None) as ledger:
-                began = time.perf_counter()
+                began = time.process_time()
                 for start in range(0, count, 64 * size):
                     steps = [
                         Step(name="publish", at=NOW, writes=tuple(encounter(n) for n in range(first, first + size)))
                         for first in range(start, min(start + 64 * size, count), size)
                     ]
                     await asyncio.gather(*(ledger.commit(step) for step in steps))
-                took[with_views] = time.perf_counter() - began
+                took[with_views] = time.process_time() - began
                 if not with_views:
-                    began = time.perf_counter()
+                    began = time.process_time()
                     await ledger.use_views(views)
-                    anew = time.perf_counter() - began
+                    anew = time.process_time() - began
     plain, viewed = took[False], took[True]
-    more = (viewed - plain) / count * 1e6
-    print(
-        f"| publish {count:,} resources of one view, {size} a commit | | {viewed:.1f} s ({plain:.1f} s without) | {more:.0f} µs a resource more | |"
+    more = f"{(viewed - plain) / count * 1e6:.0f} µs more a resource"
+    line(
+        f"publish {count:,} resources of one view, {size} a commit", "", f"{viewed:.1f} s, {plain:.1f} s without", more
     )
-    print(f"| make that view anew | | {anew:.1f} s | {count / anew:,.0f} resources a second | |", flush=True)
+    line("make that view anew", "", f"{anew:.1f} s", f"{count / anew:,.0f} resources a second")
 
 
 async def main() -> None:
