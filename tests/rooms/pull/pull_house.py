@@ -57,7 +57,7 @@ class House:
         peers = settings.pop("peers", {})
         topics = settings.pop("topics", ())
         self.api = pull.make_api(
-            Pull(base=HOST, repository=entries, **settings),
+            Pull(base=settings.pop("base", HOST), repository=entries, **settings),
             SENDERS,
             ledger,
             DEFINITIONS,
