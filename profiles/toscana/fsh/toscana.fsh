@@ -79,7 +79,7 @@ Extension: Residenza
 Id: asl-residenza
 Title: "ASL di residenza"
 Description: "Where the right is enforceable (R35)."
-Context: Patient
+Context: Patient, ServiceRequest
 * value[x] only Identifier
 * value[x] 1..1
 
@@ -535,6 +535,7 @@ Description: "A request with its class, kind of contact, diagnostic question and
     Riacutizzazione named riacutizzazione 0..1 and
     Eccezione named eccezione 0..1 and
     Atto named atto 0..1 and
+    Residenza named aslResidenza 0..1 and
     Episodio named episodio 0..1
 * code 1..1
 * code.coding 1..*

@@ -1,7 +1,7 @@
 """The plan row by row: `attese.csv` was written from the text of the plan, not from the gateway's tables.
 
-Contact with the CUP on Friday 20 March 2026 at 10:00, nine days before the clocks go forward. Every code of the 46 outpatient
-rows, four classes, first and later contact; the day hospital rows have rules of their own.
+Contact with the CUP on Friday 20 March 2026 at 10:00, nine days before the clocks go forward. Every code of the 46
+outpatient rows, four classes, first and later contact; the day hospital rows have rules of their own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests of the programme share: rows of a CUP mapped and judged, and the reference data of an invented region."""
+"""What the tests of the programme share: rows of a CUP mapped and judged, an invented region's reference data."""
 
 from __future__ import annotations
 
