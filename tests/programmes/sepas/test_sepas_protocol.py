@@ -83,9 +83,9 @@ async def test_a_stay_is_delivered_twice_compared_recalled_and_verified(
 
         words = ("canreg", "--programme", "sepas", "--day", "2026-01-06", "--out", str(tmp_path))
         assert await command(site, "export", *words) == 0
-        assert "1 rows, 0 refused" in capsys.readouterr().out
+        assert "2 rows, 0 refused" in capsys.readouterr().out
         report = json.read((tmp_path / "canreg-1404-Q4.report.json").read_bytes())
-        assert (report["cases"], report["rows"], report["pairs"]) == (1, 1, [])
+        assert (report["cases"], report["rows"], len(report["pairs"])) == (2, 2, 1)
 
         submission = answer.headers["location"].rsplit("/", 1)[-1]
         words = ("--submission", submission, "--reason", "review of the group", "--out", str(archive))
@@ -97,7 +97,7 @@ async def test_a_stay_is_delivered_twice_compared_recalled_and_verified(
         assert await command(site, "recall", *words) == 0
         assert main(["recall", "--verify", str(archive)]) == 0
         assert await site.stop() == 0
-    assert len(list(drop.glob("*.csv"))) == 1, "the registry has its own file of the tumour as well"
+    assert len(list(drop.glob("*.csv"))) == 2, "the registry has its own file of the tumour as well"
     assert (folder / "done" / "plan.json").is_file()
     assert (folder / "refused" / "odd.json.answer.json").is_file()
     verdicts = [line["verdict"] for line in arrivals.read(site.logs["sepas"]) if "verdict" in line]
@@ -308,6 +308,39 @@ def test_a_pathology_report_becomes_a_row_that_canreg_imports(rules: workers.Rul
     assert len(row["Topography"]) == 3
     assert len(row["Morphology"]) == 4
     assert row["BirthDate"].isdigit()
+
+
+@pytest.mark.parametrize(
+    ("icd10", "topography", "morphology", "behaviour"),
+    [
+        ("C34.9", "349", "8000", "3"),
+        ("C509", "509", "8000", "3"),
+        ("C61", "619", "8000", "3"),
+        ("C43.5", "445", "8720", "3"),
+        ("C81.1", "779", "9650", "3"),
+        ("C92.1", "421", "9863", "3"),
+        ("C90.0", "421", "9732", "3"),
+        ("D05.1", "509", "8010", "2"),
+        ("D46.2", "421", "9989", "3"),
+        ("D45", "421", "9950", "3"),
+    ],
+)
+def test_a_hospital_that_codes_by_icd_10_alone_is_registered_with_what_that_code_says(
+    icd10: str, topography: str, morphology: str, behaviour: str, rules: workers.Rules
+) -> None:
+    """Site and behaviour are in the code; a morphology that it does not tell is 8000, and the basis is not known."""
+    document = document_of(rules)
+    for entry in document["entry"]:
+        resource = entry["resource"]
+        if resource["resourceType"] == "Condition":
+            kept = [each for each in resource["extension"] if "valueCoding" not in each]
+            resource |= {"extension": kept, "bodySite": []}
+            resource["code"] = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10", "code": icd10}]}
+            assert kept, "what is reportable is said beside the codes"
+    (row,) = rules.mapper.rows(document, "sepas/canreg", {})
+    assert (row["Topography"], row["Morphology"], row["Behaviour"]) == (topography, morphology, behaviour)
+    assert row["BasisDiagnosis"] == "9"
+    assert rules.mapper.table([row], "sepas/canreg", "2021-03-20")
 
 
 @pytest.mark.parametrize(
