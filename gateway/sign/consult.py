@@ -18,9 +18,9 @@ from gateway.sign.trust import Trust
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What somebody shows. Bytes are base64 in JSON; certificates are PEM, leaf first. All of it is optional.
 
-    `token` is a JWT in compact form, and `file`, `body`, `headers`, `tls`, `patient`, `workflow`, `activity`, `published`
-    and `audience` what it was or will be sent with; `message` is a whole SOAP, XML or JSON document; `evidence` a
-    detached JWS over `message`.
+    `token` is a JWT in compact form, and `file`, `body`, `headers`, `tls`, `patient`, `workflow`, `activity`,
+    `published` and `audience` what it was or will be sent with; `message` is a whole SOAP, XML or JSON document;
+    `evidence` a detached JWS over `message`.
     """
 
     token: str = ""

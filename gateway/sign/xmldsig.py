@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
-from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm, SignatureConstructionMethod
-from signxml.xades.xades import XAdESDataObjectFormat, XAdESSigner
 
-from gateway.errors import Misconfigured, Refused
+from gateway.errors import Refused
 from gateway.formats import xml
 from gateway.sign import xmlshape
 from gateway.sign.keys import KeyHandle
 from gateway.sign.trust import Names, Trust
-from gateway.sign.xmlshape import C14N, C14N11, ENVELOPED, EXC_C14N, METHODS, ds
+from gateway.sign.xmlshape import C14N, C14N11, ENVELOPED, EXC_C14N, ds
 
 XADES: Final = "http://uri.etsi.org/01903/v1.3.2#"
 _SIGNED_PROPERTIES: Final = "http://uri.etsi.org/01903#SignedProperties"
@@ -44,49 +43,21 @@ class Verified:
         return xml.read(self.document)
 
 
-class _Pen:
-    """What signxml takes for a private key: it only ever asks it to sign."""
-
-    def __init__(self, handle: KeyHandle) -> None:
-        self._handle = handle
-        self.key_size = getattr(handle.public, "key_size", 0)
-
-    def sign(self, data: bytes, *_: Any, **__: Any) -> bytes:
-        """DER for elliptic keys, which signxml rewrites."""
-        return self._handle.sign(data, None, "der")
-
-
-class _Dated(XAdESSigner):
-    """XAdES with a signing time that is given, not asked from the machine."""
-
-    at: datetime
-
-    def add_signing_time(self, signed_signature_properties: Any, sig_root: Any, signing_settings: Any) -> None:
-        element = etree.SubElement(signed_signature_properties, f"{{{XADES}}}SigningTime")
-        element.text = self.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _settings(handle: KeyHandle) -> dict[str, Any]:
-    method = METHODS.get(handle.algorithm)
-    if method is None:
-        raise Misconfigured("GW-SIGN-041", algorithm=handle.algorithm)
-    return {
-        "method": SignatureConstructionMethod.enveloped,
-        "signature_algorithm": method,
-        "digest_algorithm": DigestAlgorithm.SHA256,
-        "c14n_algorithm": CanonicalizationMethod.CANONICAL_XML_1_0,
-    }
-
-
 def sign(body: bytes, handle: KeyHandle) -> bytes:
     """The document with an enveloped XML-DSig signature as the last child of its root."""
     root = xmlshape.strict_root(body)
     covered = [("", xmlshape.canonical(root, C14N), (ENVELOPED, C14N))]
     signature = xmlshape.write_signature(root, handle, covered, C14N)
-    data = etree.SubElement(etree.SubElement(signature, ds("KeyInfo")), ds("X509Data"))
+    _key_info(signature, handle)
+    return _inserted(body, root, signature)
+
+
+def _key_info(signature: etree._Element, handle: KeyHandle) -> etree._Element:
+    info = etree.SubElement(signature, ds("KeyInfo"))
+    data = etree.SubElement(info, ds("X509Data"))
     for der in (handle.der, *(c.public_bytes(Encoding.DER) for c in handle.chain)):
         etree.SubElement(data, ds("X509Certificate")).text = base64.b64encode(der).decode("ascii")
-    return _inserted(body, root, signature)
+    return info
 
 
 def _inserted(body: bytes, root: etree._Element, signature: etree._Element) -> bytes:
@@ -102,12 +73,44 @@ def _inserted(body: bytes, root: etree._Element, signature: etree._Element) -> b
 def sign_xades(body: bytes, handle: KeyHandle, at: datetime, media_type: str = "text/xml") -> bytes:
     """The document with an enveloped XAdES-B signature: signing time, signing certificate V2, data object format."""
     root = xmlshape.strict_root(body)
-    form = XAdESDataObjectFormat(Description="document", MimeType=media_type)
-    signer = _Dated(data_object_format=form, **_settings(handle))
-    signer.at = at
-    pen: Any = _Pen(handle)
-    made = signer.sign(root, key=pen, cert=[handle.certificate, *handle.chain], always_add_key_value=False)
-    return xml.write(made)
+    whole = xmlshape.canonical(root, C14N)
+    id = f"xades-{uuid.uuid4()}"
+    signature = etree.SubElement(root, ds("Signature"), {"Id": id}, nsmap={"ds": xmlshape.DS})
+    info = _key_info(signature, handle)
+    info.set("Id", f"{id}-key")
+    properties = _properties(signature, id, handle, at, media_type)
+    covered = [
+        ("", whole, (ENVELOPED, C14N)),
+        (f"#{id}-key", xmlshape.canonical(info, C14N), (C14N,)),
+        (f"#{id}-properties", xmlshape.canonical(properties, C14N), (C14N,)),
+    ]
+    kinds: tuple[dict[str, str], ...] = ({"Id": f"{id}-document"}, {}, {"Type": _SIGNED_PROPERTIES})
+    xmlshape.fill_signature(signature, handle, covered, C14N, kinds)
+    return _inserted(body, root, signature)
+
+
+def _properties(signature: etree._Element, id: str, handle: KeyHandle, at: datetime, media_type: str) -> etree._Element:
+    """The Object with the qualifying properties; what is returned is the part that is signed."""
+    holder = etree.SubElement(signature, ds("Object"))
+    qualifying = etree.SubElement(holder, _xades("QualifyingProperties"), nsmap={"xades": XADES}, Target=f"#{id}")
+    properties = etree.SubElement(qualifying, _xades("SignedProperties"), Id=f"{id}-properties")
+    about = etree.SubElement(properties, _xades("SignedSignatureProperties"))
+    etree.SubElement(about, _xades("SigningTime")).text = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    named = etree.SubElement(about, _xades("SigningCertificateV2"))
+    for der in (handle.der, *(each.public_bytes(Encoding.DER) for each in handle.chain)):
+        digest = etree.SubElement(etree.SubElement(named, _xades("Cert")), _xades("CertDigest"))
+        etree.SubElement(digest, ds("DigestMethod"), Algorithm=xmlshape.SHA256)
+        value = base64.b64encode(hashlib.sha256(der).digest()).decode("ascii")
+        etree.SubElement(digest, ds("DigestValue")).text = value
+    objects = etree.SubElement(properties, _xades("SignedDataObjectProperties"))
+    form = etree.SubElement(objects, _xades("DataObjectFormat"), ObjectReference=f"#{id}-document")
+    etree.SubElement(form, _xades("Description")).text = "document"
+    etree.SubElement(form, _xades("MimeType")).text = media_type
+    return properties
+
+
+def _xades(name: str) -> str:
+    return f"{{{XADES}}}{name}"
 
 
 def verify(body: bytes, trust: Trust, at: datetime, names: Names | None = None) -> Verified:

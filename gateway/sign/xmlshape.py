@@ -15,7 +15,7 @@ import copy
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -192,24 +192,38 @@ def write_signature(
 
     Written here because the libraries want to hold the private key. KeyInfo is left to the caller.
     """
+    made = etree.SubElement(parent, ds("Signature"), nsmap={"ds": DS})
+    fill_signature(made, handle, covered, method)
+    return made
+
+
+def fill_signature(
+    made: etree._Element,
+    handle: KeyHandle,
+    covered: Sequence[tuple[str, bytes, Sequence[str]]],
+    method: str,
+    attributes: Sequence[Mapping[str, str]] = (),
+) -> None:
+    """SignedInfo and SignatureValue put before whatever a ds:Signature has; `attributes` of the references in order."""
     algorithm = METHODS.get(handle.algorithm)
     if algorithm is None:
         raise Misconfigured("GW-SIGN-041", algorithm=handle.algorithm)
-    made = etree.SubElement(parent, ds("Signature"), nsmap={"ds": DS})
-    info = etree.SubElement(made, ds("SignedInfo"))
+    info = etree.Element(ds("SignedInfo"))
+    made.insert(0, info)
     etree.SubElement(info, ds("CanonicalizationMethod"), Algorithm=method)
     etree.SubElement(info, ds("SignatureMethod"), Algorithm=algorithm.value)
-    for uri, data, transforms in covered:
-        reference = etree.SubElement(info, ds("Reference"), URI=uri)
+    for number, (uri, data, transforms) in enumerate(covered):
+        more = attributes[number] if attributes else {}
+        reference = etree.SubElement(info, ds("Reference"), {**more, "URI": uri})
         chain = etree.SubElement(reference, ds("Transforms"))
         for each in transforms:
             etree.SubElement(chain, ds("Transform"), Algorithm=each)
         etree.SubElement(reference, ds("DigestMethod"), Algorithm=SHA256)
         digest = base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")
         etree.SubElement(reference, ds("DigestValue")).text = digest
-    value = base64.b64encode(handle.sign(canonical(info, method))).decode("ascii")
-    etree.SubElement(made, ds("SignatureValue")).text = value
-    return made
+    value = etree.Element(ds("SignatureValue"))
+    value.text = base64.b64encode(handle.sign(canonical(info, method))).decode("ascii")
+    made.insert(1, value)
 
 
 def certificates_in(element: etree._Element, tag: str) -> list[x509.Certificate]:

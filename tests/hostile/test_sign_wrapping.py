@@ -7,6 +7,7 @@ has a genuine signed document and no key; what he wants believed says EVIL.
 
 from __future__ import annotations
 
+import base64
 import copy
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ import signxml
 from lxml import etree
 
 from gateway.errors import GatewayError
-from gateway.sign import wss, xmldsig
+from gateway.sign import wss, xmldsig, xmlshape
 from gateway.sign.dev_ca import Authority, name
 from gateway.sign.keys import KeyHandle
 from gateway.sign.replay import Seen
@@ -319,9 +320,11 @@ def second_signature_around(root: Element) -> Element:
     outer = etree.Element("outer")
     etree.SubElement(outer, "text").text = EVIL
     outer.append(root)
-    return signxml.XMLSigner(**xmldsig._settings(_STRANGER)).sign(
-        outer, key=xmldsig._Pen(_STRANGER), cert=[_STRANGER.certificate], always_add_key_value=False
-    )
+    covered = [("", xmlshape.canonical(outer, xmlshape.C14N), (xmlshape.ENVELOPED, xmlshape.C14N))]
+    made = xmlshape.write_signature(outer, _STRANGER, covered, xmlshape.C14N)
+    data = etree.SubElement(etree.SubElement(made, ds("KeyInfo")), ds("X509Data"))
+    etree.SubElement(data, ds("X509Certificate")).text = base64.b64encode(_STRANGER.der).decode()
+    return outer
 
 
 SHAPES: tuple[Attack, ...] = (xsw1, xsw2, xsw3, xsw4, xsw5, xsw6, xsw7, xsw8)
