@@ -2,7 +2,11 @@
 
 `url` is the folder as a path or file:// URL. Options: `name` ("{exchange}.json"; {document} and {number} too),
 `aside` (".partial", the ending of unfinished files). The body is the national message of `body`, or the document's
-exact bytes. A repeated delivery of the same bytes under the same name is the same file, so nothing comes twice.
+exact bytes. `signature` ("evidence") puts the document's detached JWS beside it first, as NAME.jws; only where the body
+is the document itself. `receipts` is a folder in which the reader answers with NAME.receipt, a JSON file: until it is
+there the exchange awaits it; `success`, `rejected`, `code`, `text` and `receipt.NAME` read it as the REST wire reads
+answers. Without `receipts`, a file that is there is delivered.
+A repeated delivery of the same bytes under the same name is the same file, so nothing comes twice.
 """
 
 from __future__ import annotations
@@ -17,15 +21,16 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from gateway.deliver import judge
+from gateway.deliver import judge, paths
 from gateway.deliver.wires import Parts
-from gateway.errors import Broken, Misconfigured, finding
+from gateway.errors import Broken, GatewayError, Misconfigured, finding
 from gateway.formats import json
 from gateway.message import Attempt, Document, Exchange, Outcome
 from gateway.ports import Wire
 
 PROTOCOL: Final = "file-drop"
 NOT_WRITTEN: Final = "GW-DELIVER-023"
+_RECEIPT: Final = 1 << 20
 
 
 def make(parts: Parts) -> Wire:
@@ -46,11 +51,20 @@ class FileDrop:
         self._name = parts.option("name", "{exchange}.json")
         if not url or "/" in self._name or self._name.startswith("."):
             raise Misconfigured(detail=f"destination {parts.destination.id}: folder or name cannot be used")
+        self._signed = parts.option("signature") == "evidence"
+        if self._signed and parts.destination.body:
+            raise Misconfigured(detail=f"destination {parts.destination.id}: the evidence signs the document itself")
+        self._answers = Path(parts.option("receipts")) if parts.option("receipts") else None
+        self._success = paths.Condition(parts.option("success", "$.status = ACCEPTED"))
+        self._rejected = paths.Condition(parts.option("rejected", "$.status = REJECTED"))
+        self._code = paths.compile_path(parts.option("code", "$.error.code"))
+        self._text = paths.compile_path(parts.option("text", "$.error.text"))
+        self._receipts = paths.compile_all(parts.options("receipt."))
 
     def render(
         self, document: Document, exchange: Exchange, receipts: Mapping[str, str], number: int, now: datetime
     ) -> tuple[bytes, str | None]:
-        """The file's bytes, after a first line with its name."""
+        """The file's bytes, after a first line with its name, a tab and its signature where it has one."""
         destination = self._parts.destination
         body = document.body
         if destination.body:
@@ -60,19 +74,23 @@ class FileDrop:
         name = name.replace("{number}", str(number))
         if "/" in name or "\n" in name:
             raise Misconfigured(detail=f"destination {destination.id}: the file name is not a plain name")
-        return name.encode() + b"\n" + body, name
+        head = f"{name}\t{document.evidence.jws}" if self._signed else name
+        return head.encode() + b"\n" + body, name
 
     async def send(self, attempt: Attempt) -> Outcome:
         """Put the file there; `due` where the disk does not take it, because then it is not there."""
-        name, end, body = attempt.request.partition(b"\n")
+        head, end, body = attempt.request.partition(b"\n")
         if not end:
             raise Broken(reference="attempt bytes")
+        name, _, jws = head.decode().partition("\t")
         try:
-            await asyncio.to_thread(self._put, name.decode(), body)
+            if jws:
+                await asyncio.to_thread(self._put, f"{name}.jws", jws.encode())
+            await asyncio.to_thread(self._put, name, body)
         except OSError as error:
             found = finding(NOT_WRITTEN, detail=error.strerror or "")
             return Outcome(state="due", codes=(NOT_WRITTEN,), findings=(found,))
-        return Outcome(state="delivered")
+        return Outcome(state="delivered" if self._answers is None else "awaiting")
 
     def _put(self, name: str, body: bytes) -> None:
         target = self._folder / name
@@ -98,12 +116,33 @@ class FileDrop:
 
         A consumer that removes what it has read leaves no trace; where that is so, set `on_unknown` to hold.
         """
-        name, _, body = attempt.request.partition(b"\n")
+        head, _, body = attempt.request.partition(b"\n")
+        name = head.partition(b"\t")[0]
+        if self._answers is not None:
+            told = await asyncio.to_thread(self._receipt, self._answers / f"{name.decode()}.receipt")
+            if told is not None:
+                return told
         found = await asyncio.to_thread(self._digest, name.decode())
         if found is None:
             return Outcome(state="due", codes=(judge.NOT_FOUND,))
-        same = found == hashlib.sha256(body).hexdigest()
-        return Outcome(state="delivered", codes=(judge.FOUND,)) if same else Outcome(state="unknown")
+        if found != hashlib.sha256(body).hexdigest():
+            return Outcome(state="unknown")
+        return Outcome(state="delivered", codes=(judge.FOUND,)) if self._answers is None else Outcome(state="awaiting")
+
+    def _receipt(self, path: Path) -> Outcome | None:
+        """What the reader's receipt says; None where there is none that can be read to its end."""
+        try:
+            answer = json.read(path.read_bytes(), _RECEIPT)
+        except (OSError, GatewayError):
+            return None
+        given = paths.take(self._receipts, answer)
+        if self._success.holds(answer) and given.keys() == self._receipts.keys():
+            return Outcome(state="delivered", receipts=given)
+        if self._rejected.holds(answer):
+            said = f"{paths.follow(self._code, answer) or ''} {paths.follow(self._text, answer) or ''}".strip()
+            found = finding(judge.REJECTED, detail=said)
+            return Outcome(state="rejected", codes=(judge.REJECTED,), findings=(found,))
+        return Outcome(state="unknown", codes=(judge.UNREADABLE,))
 
     def _digest(self, name: str) -> str | None:
         try:
