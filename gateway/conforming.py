@@ -48,6 +48,7 @@ class Required(Part, frozen=True, kw_only=True):
     stand_in: str
     body: str
     when: str = ""
+    optional: bool = False  # a sender that does not send it may be ready all the same
     protocol: str = ""
     mandatory: tuple[str, ...] = ()
     options: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -300,7 +301,7 @@ def report(
         "sender": sender,
         "software_version": version,
         "made_at": at.isoformat(),
-        "ready": all(each.status == "conforms" for each in judged),
+        "ready": all(_ready(each) for each in judged),
         "messages": [_message(each) for each in judged],
         "inputs": [
             {
@@ -315,6 +316,10 @@ def report(
     }
 
 
+def _ready(judged: Judged) -> bool:
+    return judged.status == "conforms" or (judged.required.optional and judged.status == "not_sent")
+
+
 def _message(judged: Judged) -> Json:
     required = judged.required
     return {
@@ -323,6 +328,7 @@ def _message(judged: Judged) -> Json:
         "stand_in": required.stand_in,
         "mandatory": list(required.mandatory),
         "status": judged.status,
+        "optional": required.optional,
         "tried": [
             {
                 "inputs": list(each.inputs),

@@ -133,8 +133,10 @@ async def test_readiness_names_what_conforms_what_fails_and_what_was_not_sent(
     rules: workers.Rules, tmp_path: Path
 ) -> None:
     """A sender learns before it applies; what it never sent is not called ready."""
-    made = bench(rules, "stay.json", "oru-pathology.hl7")
+    made = bench(rules, "stay.json", "oru-pathology.hl7", "ref-i12.hl7", "laboratory.json")
     found = await judged(rules, made, tmp_path)
+    assert found["SaveReferralCase"].status == "conforms", found["SaveReferralCase"]
+    assert found["LISSaveLaboratoryResult"].status == "conforms", found["LISSaveLaboratoryResult"]
     assert found["savePatientBill temporary inpatient"].status == "conforms"
     assert found["SavePathologyReport"].status == "conforms"
     assert found["savePatientBill inpatient"].status == "not_sent"
@@ -144,6 +146,15 @@ async def test_readiness_names_what_conforms_what_fails_and_what_was_not_sent(
     assert report["ready"] is False
     assert "not a certificate" in report["disclaimer"]["en"]
     assert "گواهی نیست" in report["disclaimer"]["fa"]
+
+
+async def test_a_laboratory_result_without_a_physician_is_not_ready(rules: workers.Rules, tmp_path: Path) -> None:
+    """Each message of the newer service carries centre, university and physician."""
+    found = await judged(rules, bench(rules, "oru-laboratory.hl7"), tmp_path)
+    (tried,) = found["LISSaveLaboratoryResult"].tried
+    assert tried.missing == ("data/composition/admission/attendingDoctor/identifier/id",)
+    assert tried.state == "rejected"
+    assert "physician" in tried.problems[0]
 
 
 async def test_readiness_fails_where_the_stand_in_refuses_or_an_element_is_missing(
@@ -246,6 +257,35 @@ def test_every_national_message_has_the_names_order_and_types_of_the_schema(
     message = xml.read(rules.mapper.render(json.read(made.body), f"sepas/{target}", {"system_id": "S"}))
     checked = schema()
     assert checked.validate(message), str(checked.error_log)
+
+
+@pytest.mark.parametrize(
+    ("operation", "sample", "target"),
+    [
+        ("SavePatientBill", "stay.json", "patient-bill"),
+        ("SaveAdmittedMessage", "stay.json", "admitted"),
+        ("SaveDeathCertificate", "stay.json", "death-certificate"),
+        ("SavePathologyReport", "oru-pathology.hl7", "pathology-report"),
+        ("SaveReferralCase", "ref-i12.hl7", "referral-case"),
+    ],
+)
+async def test_every_secure_operation_takes_what_our_mapping_makes(
+    operation: str, sample: str, target: str, rules: workers.Rules, tmp_path: Path
+) -> None:
+    """Sealed, opened, read against the schema, its codes and mandatory elements looked at, and answered with UIDs."""
+    required = conforming.Required(
+        type=operation,
+        title=conforming.Words(en="x", fa="x"),
+        kind="",
+        stand_in="ditas",
+        protocol="sepas-ditas",
+        body=target,
+        options={"operation": operation},
+    )
+    (made,) = bench(rules, sample).documents()
+    found, at = programme.load(ROOT, "sepas"), SystemClock().now()
+    tried = await conforming._try(required, made, rules, found, None, {}, None, tmp_path, at)
+    assert (tried.state, tried.problems) == ("delivered", ())
 
 
 def test_a_cancelled_stay_withdraws(rules: workers.Rules) -> None:
