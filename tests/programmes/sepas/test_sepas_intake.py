@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sepas_house import House, errors, resources
+from sepas_house import AT, House, errors, resources
 from sepas_inputs import ROOT, SAMPLES, stay
 
+from gateway.commands.demo_inputs import workbook
 from gateway.formats import json, media
+from gateway.gather import routes
 from gateway.message import Json
 
 KINDS = {
@@ -116,6 +118,8 @@ def test_a_cancelled_discharge_opens_the_stay_and_a_cancelled_admission_ends_it(
     assert gone.parts == ("cancelled",)
     bundle = house.document(*(house.examine(*sample(n))[0] for n in ("adt-a03.hl7", "dft-p03.hl7", "adt-a11.hl7")))
     assert resources(bundle, "Encounter")[0]["status"] == "cancelled"
+    assert {"sepas", "medcare"} <= set(routes.destinations(house.programme, "stay", bundle, AT))
+    assert routes.destinations(house.programme, "stay", house.document(gone), AT) == ()
     assert resources(bundle, "Claim")[0]["status"] == "cancelled"
 
 
@@ -211,3 +215,12 @@ def test_one_bad_result_of_a_laboratorys_batch_is_refused_alone(house: House) ->
     assert sent
     found = house.examine_all(json.write(body), media.JSON)
     assert [bool(errors(findings)) for _, findings in found] == [False, True]
+
+
+def test_a_workbook_is_read_like_the_table_that_it_holds(house: House) -> None:
+    """One row a service, as CSV or as XLSX."""
+    rows = [line.split(";") for line in sample("services.csv")[0].decode().splitlines()]
+    table, _ = house.examine(*sample("services.csv"))
+    book, findings = house.examine(workbook(rows), media.XLSX)
+    assert errors(findings) == []
+    assert [each["id"] for each in book.resources] == [each["id"] for each in table.resources]
