@@ -22,8 +22,8 @@ PERIODS = (
     Period(date(2020, 9, 1), date(2020, 9, 30)),
     Period(date(2020, 10, 1), date(2021, 6, 30)),
 )
-ELSEWHERE = {"accuracy-accepted", "forwarded-in-time"}
-"""Of items and deliveries, which only a whole gateway has: tests of the delivery ask them."""
+ELSEWHERE = {"accuracy-accepted", "forwarded-in-time", "spot-check"}
+"""Of items and deliveries, which only a whole gateway has (tests of the delivery ask them), and the sample."""
 
 
 def asked(made: tuple[District, Taken, Asked]) -> Asked:
@@ -98,13 +98,14 @@ async def test_every_measure_equals_brute_force(small: tuple[District, Taken, As
     await every_measure_agrees(made, ours)
 
 
-async def test_a_handover_the_day_after_is_a_gap_only_without_tolerance(
-    small: tuple[District, Taken, Asked],
-) -> None:
-    """A7: whether the last day itself counts is configuration; the literal reading is no day at all."""
-    _, _, ours = small
-    measure = ours.evaluator.catalogue.one("chongqing", "seamless-handover")
-    assert measure.parameters["tolerance"].default == 0
+async def test_the_sample_for_spot_checks_is_reproducible(small: tuple[District, Taken, Asked]) -> None:
+    """SF-66: one in fifty active households, the same for everybody who asks; another seed gives others."""
+    made, _, ours = small
+    active = Oracle(made, KEYS).homes(DAYS[-1])
+    drawn = [await ours.lines("spot-check", DAYS[-1], DAYS[-1]) for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    assert len(drawn[0]) in (len(active) // 50, len(active) // 50 + 1)
+    assert {(active[number], number) for _, number in drawn[0]} == set(drawn[0])
 
 
 def test_the_same_seed_gives_the_same_district() -> None:
