@@ -72,6 +72,7 @@ class Scheduling:
         """Do what is due now; how many documents were made."""
         if self._evaluator is None:
             return 0
+        await self._ledger.catch_up_views()
         made = 0
         for programme in self._evaluator.catalogue.programmes.values():
             await self._guarded(programme.name, _FINDINGS, self._find(self._evaluator, programme))

@@ -38,7 +38,7 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "duration": ("value", "denominator"),
     "findings": ("subject", "place", "due_day", "code"),
 }
-_CALENDAR: Final = re.compile(r"\bcalendar_day\b(?=(?:[^']*'[^']*')*[^']*$)")
+_CALENDAR: Final = re.compile(r"('(?:[^']|'')*'|--[^\n]*|/\*.*?\*/)|\bcalendar_day\b", re.DOTALL)
 _PATH: Final = re.compile(r"\$\.([\w.\-\[\]]+)")
 
 
@@ -105,7 +105,8 @@ class Measure(Part, frozen=True, kw_only=True):
     def statement(self) -> Statement:
         """What the store runs."""
         table = calendar.table_of(self.programme)
-        return Statement(name=self.file or self.name, programme=self.programme, sql=_CALENDAR.sub(table, self.sql))
+        own = _CALENDAR.sub(lambda found: found[1] or table, self.sql)
+        return Statement(name=self.file or self.name, programme=self.programme, sql=own)
 
     @property
     def written_in(self) -> Calendar:

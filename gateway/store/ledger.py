@@ -87,7 +87,7 @@ class Ledger:
         self._writer = Writer(self._writing, self._payloads, clock, self._reading.dispose)
         self._asker = Asker(self._reading, self._payloads, engine.TOGETHER[engine.dialect(self._url)])
         self._ask, self._soon = self._asker.alone, self._asker.soon
-        self.measures = Measuring(self._url, self._writer)
+        self.measures = Measuring(self._url, self._writer, self._asker)
         self._forgot: datetime | None = None
         self._trouble: str | None = None
         self.exports = ExportCalls(self._ask, self._submit, clock)
@@ -200,6 +200,12 @@ class Ledger:
             progress.add(some)
         progress.done()
 
+    async def catch_up_views(self) -> None:
+        """What others published by other rules, or none, since `use_views`; nothing while the tables are others'."""
+        if (views := self._views) is not None:
+            while await self._writer.submit(lambda group: view_write.catch_up(group, views, VIEW_BATCH)):
+                pass
+
     async def recover(self) -> Sequence[str]:
         """Apply `flow.AFTER_CRASH` to what dead workers held; ids that became unknown. Call at start.
 
@@ -289,6 +295,9 @@ class Ledger:
 
     async def case(self, id: str) -> Case | None:
         return await self._soon(ask_delivery.case, id)
+
+    async def cases_of(self, subject: str, limit: int = 10_000) -> Sequence[Case]:
+        return await self._ask(ask_delivery.cases_of, subject, limit)
 
     async def case_items(self, case: str) -> Sequence[ItemRecord]:
         return await self._soon(ask_delivery.case_items, case)

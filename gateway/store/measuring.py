@@ -22,10 +22,11 @@ from sqlalchemy import URL, Connection, create_engine, func, insert, select, tex
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from gateway.errors import Broken, GatewayError, Misconfigured, StorageFailed
+from gateway.errors import GatewayError, Misconfigured
 from gateway.formats import json
 from gateway.formats.views import Answered, KeptFinding, Statement, Views
 from gateway.store import engine, schema, view_tables
+from gateway.store.asking import Asker
 from gateway.store.group import Group
 from gateway.store.writer import Writer
 
@@ -175,8 +176,8 @@ def _number(value: Any) -> Any:
 class Measuring:
     """What room measure asks of the ledger (`gateway.ports.MeasureStore`)."""
 
-    def __init__(self, url: URL, writer: Writer) -> None:
-        self._writer = writer
+    def __init__(self, url: URL, writer: Writer, ask: Asker) -> None:
+        self._writer, self._ask = writer, ask
         self._embedded = engine.dialect(url) == "sqlite"
         self._engine = engine.measurer(url, SECONDS)
         self._threads = ThreadPoolExecutor(THREADS, "ledger-measure")
@@ -236,16 +237,8 @@ class Measuring:
             raw.set_progress_handler(None, 0)
 
     async def _read(self, question: Callable[[Connection], T]) -> T:
-        def asked() -> T:
-            try:
-                with self._engine.connect() as connection, connection.begin():
-                    return question(connection)
-            except OperationalError:
-                raise StorageFailed("GW-STORE-011") from None
-            except DBAPIError:
-                raise Broken("GW-STORE-003", reference="measures") from None
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, asked)
+        """Not behind a statement that runs for minutes: operators and metrics ask here."""
+        return await self._ask.alone(lambda reading: question(reading.connection))
 
     # --- findings ----------------------------------------
 

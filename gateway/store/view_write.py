@@ -237,6 +237,11 @@ def fill(group: Group, views: Views, limit: int) -> int:
     return _catch_up(group, views, limit)
 
 
+def catch_up(group: Group, views: Views, limit: int) -> int:
+    """`fill`, where the tables stand by these rules; 0 when there is nothing to do or they do not."""
+    return fill(group, views, limit) if _present(group) == views.digest else 0
+
+
 def _done(group: Group, names: Iterable[str], position: int, done: int) -> None:
     for name in names:
         group.hand.update(view_tables.known, {"name": name}, {"position": position, "done": done})

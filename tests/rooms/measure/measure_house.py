@@ -200,7 +200,8 @@ lookback = 20
 sql = '''
 SELECT person AS subject, club AS place, MAX(started_day) + :most AS due_day, 'T-3-gap' AS code,
        MAX(started_day) AS last_day, COUNT(*) AS visits
-FROM v_day_club_visit WHERE started_day <= :to_day
+FROM v_day_club_visit JOIN calendar_day ON day = started_day -- that's every day of the 'calendar_day'
+WHERE started_day <= :to_day
 GROUP BY person, club HAVING MAX(started_day) + :most BETWEEN :from_day AND :to_day
 '''
 [title]

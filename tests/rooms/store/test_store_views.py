@@ -259,3 +259,19 @@ async def test_the_table_is_the_view_of_the_current_resources(
                 current[key] = resource
         await ledger.use_views(views)
         assert present(ledger, views) == expected(views, current)
+
+
+@pytest.mark.needs("postgresql")
+async def test_processes_with_different_rules_lose_no_row(cluster: Where, views: Definitions, tmp_path: Path) -> None:
+    """One process was reloaded, the other not: what the old one publishes is caught up with by the new one."""
+    other = house.build(tmp_path / "other")
+    (other / "profiles" / house.NAME / "views" / "visit.json").unlink()
+    newer = house.views(other)
+    async with opened(cluster, views) as old, opened(cluster, newer) as new:
+        await old.commit(house.step(house.kept(house.person("a", "1"))))
+        await new.commit(house.step(house.kept(house.person("b", "2"))))
+        await old.catch_up_views()
+        assert [row[0] for row in rows(new, ALL)] == ["b"]
+        await new.catch_up_views()
+        assert [row[0] for row in rows(new, ALL)] == ["a", "b"]
+        assert rows(new, "SELECT COUNT(*) FROM view_missed") == [(0,)]
