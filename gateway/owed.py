@@ -121,13 +121,10 @@ class Owed:
         if arguments.get("submission"):
             items = await self._ledger.items(str(arguments["submission"]))
             return list(dict.fromkeys(item.case for item in items if item.case))
-        subject = str(arguments.get("subject", "")).removeprefix("Patient/")
-        cases: dict[str, None] = {}
-        after = 0
-        while found := await self._ledger.exchanges(programme=arguments.get("programme"), limit=PAGE, after=after):
-            cases |= {each.case: None for each in found if each.subject.rpartition("/")[2] == subject}
-            after = found[-1].position
-        return list(cases)
+        subject, programme = str(arguments.get("subject", "")), arguments.get("programme")
+        found = await self._ledger.cases_of(subject.removeprefix("Patient/"))
+        found = [*found, *await self._ledger.cases_of(f"Patient/{subject.removeprefix('Patient/')}")]
+        return [each.id for each in found if programme in (None, each.programme)]
 
     async def _case(self, case: str, entities: set[str], submissions: dict[str, None]) -> AsyncIterator[Json]:
         record = await self._ledger.case(case)

@@ -32,6 +32,9 @@ _CASE_ITEMS: Final = (
     select(_item).where(_item.c.case == bindparam("case"), _item.c.gathered.is_not(None)).order_by(_item.c.gathered)
 )
 _UNDOCUMENTED: Final = select(_case).where(_case.c.owes == ONE).order_by(_case.c.since, _case.c.id).limit(LIMIT)
+_OF_SUBJECT: Final = (
+    select(_case).where(_case.c.subject == bindparam("subject")).order_by(_case.c.opened_at, _case.c.id).limit(LIMIT)
+)
 _EXPIRING: Final = (
     select(_case)
     .where(
@@ -52,6 +55,11 @@ def case(reading: Reading, id: str) -> Case | None:
     """A case."""
     row = reading.first(_CASE, id=id)
     return rows.case(row) if row else None
+
+
+def cases_of(reading: Reading, subject: str, limit: int) -> Sequence[Case]:
+    """Every case of a subject, oldest first. There is no index for it: it reads all cases."""
+    return [rows.case(row) for row in reading.all(_OF_SUBJECT, subject=subject, limit=limit)]
 
 
 def case_items(reading: Reading, case: str) -> Sequence[ItemRecord]:

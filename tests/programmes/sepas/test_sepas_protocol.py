@@ -24,7 +24,7 @@ from gateway.settings import Settings
 from gateway.sign import dev_ca
 from gateway.sign.keys import read_certificates
 from gateway.sign.trust import Trust
-from gateway.simulate import arrivals
+from gateway.simulate import arrivals, medcare
 from gateway.simulate.sepas import CATEGORIES
 
 ROOT = Path(__file__).parents[3]
@@ -286,6 +286,17 @@ async def test_every_secure_operation_takes_what_our_mapping_makes(
     found, at = programme.load(ROOT, "sepas"), SystemClock().now()
     tried = await conforming._try(required, made, rules, found, None, {}, None, tmp_path, at)
     assert (tried.state, tried.problems) == ("delivered", ())
+
+
+@pytest.mark.parametrize("sample", ["stay.json", "services.csv", "bill.xml"])
+def test_the_templates_of_medcare_hold_what_our_mapping_makes(sample: str, rules: workers.Rules) -> None:
+    """As JSON against the stand-in's names, order, types and codes; as a file against its layout."""
+    for made in bench(rules, sample).documents():
+        body = rules.mapper.render(json.read(made.body), "sepas/medcare", {})
+        assert list(medcare._shape(json.read(body))) == []
+        table = rules.mapper.render(json.read(made.body), "sepas/medcare-file", {})
+        found = layout.pick(layout.load(ROOT / "mappings" / "sepas" / "layouts"), "medcare", "2026-01-01")
+        assert len(layout.read(found, table)) == body.count(b'"count"')
 
 
 def test_a_cancelled_stay_withdraws(rules: workers.Rules) -> None:
