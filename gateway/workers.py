@@ -58,6 +58,17 @@ class Examined(msgspec.Struct, frozen=True):
     result: ItemResult
     refused_by: Room | None = None
 
+    def __reduce__(self) -> tuple[Callable[[bytes], Examined], tuple[bytes]]:
+        """Between processes as one text: a tenth of what taking a thousand small values apart costs."""
+        return _examined, (json.write(self),)
+
+
+def _examined(written: bytes) -> Examined:
+    return _READ(written)
+
+
+_READ: Final = json.reader_of(Examined)
+
 
 class Ask(msgspec.Struct, frozen=True):
     """What a worker needs beside the submission: the recorded clock and where the reference data lies."""

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn, Self, TypeVar
 
 import msgspec
 
@@ -60,6 +60,8 @@ def _foreign(value: Any) -> msgspec.Raw:
         return msgspec.Raw(value.text.encode())
     raise TypeError(f"{type(value).__name__} is not part of the JSON model")
 
+
+T = TypeVar("T")
 
 _DECODER: Final = msgspec.json.Decoder(float_hook=_decimal)
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -181,6 +183,11 @@ def read(body: bytes, max_bytes: int = MAX_BYTES) -> Any:
 def read_members(body: bytes) -> Mapping[str, msgspec.Raw]:
     """The members of an object of our own making, undecoded; `read(bytes(member))` decodes one when it is needed."""
     return _MEMBERS.decode(body)
+
+
+def reader_of(kind: type[T]) -> Callable[[bytes], T]:
+    """What reads a value of that kind as `write` wrote it, decimals with their digits; never for foreign bytes."""
+    return msgspec.json.Decoder(kind, float_hook=_decimal).decode
 
 
 def write(value: Any) -> bytes:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, TypeVar
 
-import msgspec
 from sqlalchemy import Row, Table
 
 from gateway.formats import json
@@ -125,10 +124,13 @@ def submission_without_body(row: Columns) -> Submission:
     return _value(Submission, row, schema.submissions, body=b"", digest=row["body_digest"])
 
 
+_RESULT: Final = json.reader_of(ItemResult)
+
+
 def item(row: Columns, payloads: Payloads) -> ItemRecord:
     """With its result, verified."""
     body = payloads.read(row, "result", f"item/{row['id']}")
-    result = msgspec.convert(json.read(body or b""), ItemResult)
+    result = _RESULT(body or b"")
     return _value(ItemRecord, row, schema.items, result=result)
 
 
