@@ -25,7 +25,7 @@ from gateway.simulate.server import Running
 
 ROOT = Path(__file__).resolve().parents[3]
 ID = "1234567812345678"
-TOKEN = "a token of the tests"  # noqa: S105
+TOKEN = "a token of the tests"
 SETTINGS = """
 home = "{home}"
 data = "data"
@@ -124,7 +124,9 @@ class Place:
         """POST a submission as the township."""
         async with httpx.AsyncClient(timeout=30) as client:
             headers = {"Content-Type": media, "Authorization": f"Bearer {TOKEN}"}
-            return await client.post(f"http://127.0.0.1:{self.port}/submissions/chongqing", content=body, headers=headers)
+            return await client.post(
+                f"http://127.0.0.1:{self.port}/submissions/chongqing", content=body, headers=headers
+            )
 
     async def arrived(self, stand_in: Chongqing, count: int, seconds: float = 30) -> None:
         """Wait until so many messages were taken."""

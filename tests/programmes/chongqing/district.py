@@ -4,6 +4,7 @@ The same seed gives the same rows, byte for byte. `District.faults` lists what w
 be found, and the key of the record. Nobody in it exists; the resident ids only obey their arithmetic.
 """
 
+# ruff: noqa: DTZ001 - rows hold local times without a zone, as people write them
 from __future__ import annotations
 
 import random
@@ -251,9 +252,13 @@ class Maker:
                 self.referral(home, person, f"Z-{key}")
             if self.random.random() < 0.15:
                 days = self.random.choice((14, 28, 42, 56))
-                self.prescribe(home, person, f"R-{key}", date(2020, 3, 1) + timedelta(days=self.random.randrange(450)), days)
+                self.prescribe(
+                    home, person, f"R-{key}", date(2020, 3, 1) + timedelta(days=self.random.randrange(450)), days
+                )
 
-    def green(self, number: str, id: str, card: str, at: datetime, served: bool, contract: str = "", **more: Any) -> None:
+    def green(
+        self, number: str, id: str, card: str, at: datetime, served: bool, contract: str = "", **more: Any
+    ) -> None:
         given = {
             "就诊编号": number,
             "机构编码": "QY-1",
@@ -306,7 +311,9 @@ class Maker:
             self.facility(f"QY-{number}", "区级公立医疗卫生单位", self.townships[0], date(2020, 3, 1))
         self.facility("MY-1", "民营医疗机构", self.townships[0], None)
         for township in self.townships:
-            self.facility(f"W-{township}", "乡镇卫生院", township, date(2020, 2, 1) + timedelta(days=self.random.randrange(120)))
+            self.facility(
+                f"W-{township}", "乡镇卫生院", township, date(2020, 2, 1) + timedelta(days=self.random.randrange(120))
+            )
 
     def facility(self, code: str, kind: str, township: str, opened: date | None) -> None:
         first = f"1250011{self.random.randrange(10)}MB{self.random.randrange(10**7):07}"
@@ -360,8 +367,20 @@ class Maker:
 
 
 SHEETS = ("成员", "联系人", "走访", "签约", "绿色通道", "转诊", "处方", "紧急医疗", "机构", "台账", "阶段", "满意度")
-KEYS = {"成员": "户编号", "联系人": "户编号", "走访": "走访编号", "签约": "签约编号", "绿色通道": "就诊编号", "转诊": "转诊编号",
-        "处方": "处方编号", "紧急医疗": "紧急编号", "机构": "机构编码", "台账": "乡镇编码", "阶段": "材料文号", "满意度": "问卷编号"}  # fmt: skip
+KEYS = {
+    "成员": "户编号",
+    "联系人": "户编号",
+    "走访": "走访编号",
+    "签约": "签约编号",
+    "绿色通道": "就诊编号",
+    "转诊": "转诊编号",
+    "处方": "处方编号",
+    "紧急医疗": "紧急编号",
+    "机构": "机构编码",
+    "台账": "乡镇编码",
+    "阶段": "材料文号",
+    "满意度": "问卷编号",
+}
 """The sheets, and the column that names the record of an item."""
 
 

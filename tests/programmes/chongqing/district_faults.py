@@ -1,5 +1,6 @@
 """One fault of every kind, planted into a sound district: each in a household, facility or township of its own."""
 
+# ruff: noqa: DTZ001 - rows hold local times without a zone, as people write them
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
@@ -32,7 +33,12 @@ def contacts_at_intake(m: Maker) -> None:
     m.fault("CQ-DOCTOR", home.number, "联系人")
     home = m.take()
     row = m.contact_row(home, "C")
-    row.update(结束日期="2020-06-01", 交接日期="2020-06-01", 通知日期="2020-06-01", 通知成员=";".join(p.id for p in home.members))
+    row.update(
+        结束日期="2020-06-01",
+        交接日期="2020-06-01",
+        通知日期="2020-06-01",
+        通知成员=";".join(p.id for p in home.members),
+    )
     m.fault("CQ-SUCCESSOR", home.number, "联系人")
     home = m.take()
     del m.contact_row(home, "L")["电话"]
@@ -86,7 +92,9 @@ def members(m: Maker) -> None:
     home, other = m.take(), m.take()
     person = other.members[0]
     own = next(r for r in m.rows_of("成员", other) if r["身份证号"] == person.id)
-    m.made.rows["成员"].append({**own, "户编号": home.number, "乡镇编码": home.township, "与户主关系": "子女", "入户日期": "2020-04-01"})
+    m.made.rows["成员"].append(
+        {**own, "户编号": home.number, "乡镇编码": home.township, "与户主关系": "子女", "入户日期": "2020-04-01"}
+    )
     m.fault("SF-04-membership", person.id)
     home = m.take()
     row = m.rows_of("成员", home)[0]

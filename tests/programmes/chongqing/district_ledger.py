@@ -119,7 +119,9 @@ class Asked:
         report = await self.evaluator.report(measure, Period("p", first, last), NOW)
         made = {}
         for line in report.lines:
-            key = tuple(v for n, v in zip(measure.grain, line.grain, strict=True) if n not in ("district", "definition"))
+            key = tuple(
+                v for n, v in zip(measure.grain, line.grain, strict=True) if n not in ("district", "definition")
+            )
             figures = (line.value if measure.kind == "duration" else line.numerator, line.denominator)
             made[key] = (*figures, *line.excluded.values(), *line.further.values())
         return made
@@ -131,4 +133,17 @@ class Asked:
         return [(each.code, each.subject) for each in report.findings]
 
 
-__all__ = ["BENIGN", "NAME", "NOW", "ROOT", "Asked", "FixedClock", "House", "ItemRecord", "Taken", "context", "stored", "submission"]
+__all__ = [
+    "BENIGN",
+    "NAME",
+    "NOW",
+    "ROOT",
+    "Asked",
+    "FixedClock",
+    "House",
+    "ItemRecord",
+    "Taken",
+    "context",
+    "stored",
+    "submission",
+]

@@ -23,7 +23,12 @@ FESTIVALS = {
     ("spring-festival", date(2020, 1, 25)), ("dragon-boat", date(2020, 6, 25)), ("mid-autumn", date(2020, 10, 1)),
     ("double-ninth", date(2020, 10, 25)), ("spring-festival", date(2021, 2, 12)), ("dragon-boat", date(2021, 6, 14)),
 }  # fmt: skip
-DEADLINES = {"准备阶段": date(2020, 8, 15), "自查阶段": date(2020, 9, 20), "整改阶段": date(2020, 11, 1), "总结评估阶段": date(2020, 11, 15)}
+DEADLINES = {
+    "准备阶段": date(2020, 8, 15),
+    "自查阶段": date(2020, 9, 20),
+    "整改阶段": date(2020, 11, 1),
+    "总结评估阶段": date(2020, 11, 15),
+}
 PHASES = {"准备阶段": "preparation", "自查阶段": "self-check", "整改阶段": "rectification", "总结评估阶段": "summary"}
 
 
@@ -78,7 +83,8 @@ class Oracle:
         return {
             number: row["乡镇编码"]
             for number, row in self.home_of.items()
-            if day(row["特殊家庭起始日期"]) <= on and (not row.get("特殊家庭终止日期") or day(row["特殊家庭终止日期"]) >= on)
+            if day(row["特殊家庭起始日期"]) <= on
+            and (not row.get("特殊家庭终止日期") or day(row["特殊家庭终止日期"]) >= on)
         }
 
     def members(self, on: date) -> dict[str, tuple[str, Row]]:
@@ -111,7 +117,11 @@ class Oracle:
         }  # fmt: skip
         made: dict[tuple[str], list[int]] = defaultdict(lambda: [0, 0, 0])
         for person, (place, _) in self.members(on).items():
-            rows = [r for r in self.rows["成员"] if r["身份证号"] == person] if person in self.twice else [self.one[person]]
+            rows = (
+                [r for r in self.rows["成员"] if r["身份证号"] == person]
+                if person in self.twice
+                else [self.one[person]]
+            )
             if any(r.get("签约需求日期") and day(r["签约需求日期"]) <= on for r in rows):
                 cell = made[(place,)]
                 cell[1] += 1
@@ -133,12 +143,19 @@ class Oracle:
         return self._twice
 
     def green_channel_coverage(self, on: date) -> Figures:
-        obliged = [r for r in self.rows["机构"] if r["机构类型"] in ("区级公立医疗卫生单位", "乡镇卫生院", "中心卫生院", "社区卫生服务中心")]
-        return share((r["乡镇编码"], bool(r.get("绿色通道开通日期")) and day(r["绿色通道开通日期"]) <= on) for r in obliged)
+        obliged = [
+            r
+            for r in self.rows["机构"]
+            if r["机构类型"] in ("区级公立医疗卫生单位", "乡镇卫生院", "中心卫生院", "社区卫生服务中心")
+        ]
+        return share(
+            (r["乡镇编码"], bool(r.get("绿色通道开通日期")) and day(r["绿色通道开通日期"]) <= on) for r in obliged
+        )
 
     def card_issue(self, on: date) -> Figures:
         return share(
-            (place, bool(row.get("服务卡号")) and day(row["发卡日期"]) <= on) for place, row in self.members(on).values()
+            (place, bool(row.get("服务卡号")) and day(row["发卡日期"]) <= on)
+            for place, row in self.members(on).values()
         )
 
     def regular_contact(self, on: date) -> Figures:
@@ -158,7 +175,11 @@ class Oracle:
             known = self.reference.get(person)
             if known:
                 sex = {"男": "male", "女": "female"}[row["性别"]]
-                pairs += [(place, row["姓名"] == known["name"]), (place, sex == known["gender"]), (place, row["出生日期"] == known["birth"])]
+                pairs += [
+                    (place, row["姓名"] == known["name"]),
+                    (place, sex == known["gender"]),
+                    (place, row["出生日期"] == known["birth"]),
+                ]
         return share(pairs)
 
     def accuracy_check_digit(self, on: date) -> Figures:
@@ -278,7 +299,9 @@ class Oracle:
 
     def found_to_fixed(self, p: Period) -> Figures:
         return mean(
-            (r["乡镇编码"], (day(r["完成日期"]) - day(r["发现日期"])).days) for r in self.rows["台账"] if p.has(day(r.get("完成日期")))
+            (r["乡镇编码"], (day(r["完成日期"]) - day(r["发现日期"])).days)
+            for r in self.rows["台账"]
+            if p.has(day(r.get("完成日期")))
         )
 
     def satisfaction(self, p: Period) -> Figures:

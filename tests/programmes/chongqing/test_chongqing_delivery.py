@@ -31,9 +31,7 @@ def by_tongsuo(leaf: x509.Certificate, signature: bytes, body: bytes) -> None:
     public = Sm2Public.of(leaf)
     assert public is not None
     x, y = (int.from_bytes(part) for part in (public.point[:32], public.point[32:]))
-    ec.EllipticCurvePublicNumbers(x, y, ec.SM2()).public_key().verify(
-        signature, body, ec.ECDSA(hashes.SM3())
-    )
+    ec.EllipticCurvePublicNumbers(x, y, ec.SM2()).public_key().verify(signature, body, ec.ECDSA(hashes.SM3()))
 
 
 async def test_a_pushed_visit_is_forwarded_at_once_and_signed_for_two_engines(tmp_path: Path) -> None:

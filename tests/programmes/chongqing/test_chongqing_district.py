@@ -30,9 +30,11 @@ def asked(made: tuple[District, Taken, Asked]) -> Asked:
     return made[2]
 
 
-async def _through(house: House, made: District, folder: Path) -> AsyncIterator[tuple[District, Taken, Asked]]:
+async def _through(
+    house: House, made: District, folder: Path, url: str = ""
+) -> AsyncIterator[tuple[District, Taken, Asked]]:
     taken = house.take(made)
-    async with store.open("", folder, FixedClock(NOW)) as ledger:
+    async with store.open(url, folder, FixedClock(NOW)) as ledger:
         yield made, taken, await Asked.over(ledger, house, taken.kept, made)
 
 
@@ -120,5 +122,14 @@ async def test_a_whole_district_agrees(house: House, tmp_path: Path) -> None:
     """12 townships, 2,000 households, 18 months, faults of every kind."""
     async for made, taken, ours in _through(house, district.make(), tmp_path):
         assert len({row["户编号"] for row in made.rows["成员"]}) == 2000
+        found_once(made, taken, await faults_over_time(ours))
+        await every_measure_agrees(made, ours)
+
+
+@pytest.mark.long
+@pytest.mark.needs("postgresql")
+async def test_postgresql_says_the_same(house: House, tmp_path: Path, postgresql: Any) -> None:
+    """A measure is one SELECT for both databases."""
+    async for made, taken, ours in _through(house, district.make(20201201, 3, 90, 18), tmp_path, postgresql.url):
         found_once(made, taken, await faults_over_time(ours))
         await every_measure_agrees(made, ours)

@@ -19,7 +19,9 @@ def residents(seed: int) -> list[str]:
     for _ in range(COUNT):
         born = date(1930, 1, 1) + timedelta(days=chance.randrange(33_000))
         first = f"{chance.choice(REGIONS)}{born:%Y%m%d}{chance.randrange(1000):03}"
-        rest = sum(int(c) * w for c, w in zip(first, (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2), strict=True))
+        rest = sum(
+            int(c) * w for c, w in zip(first, (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2), strict=True)
+        )
         made.append(first + "10X98765432"[rest % 11])
     return made
 

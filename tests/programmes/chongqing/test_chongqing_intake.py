@@ -71,7 +71,9 @@ def test_a_sheet_reads_the_same_in_each_character_set(house: House, charset: str
 def test_json_and_a_row_give_the_same_record(house: House) -> None:
     """A visit pushed at once and the same visit in the month's sheet are one record: the same keyed ids."""
     ((pushed, _),) = house.items(submission((SAMPLES / "one-visit.json").read_bytes()), context())
-    first, _second = (r for r, _ in house.items(submission((SAMPLES / "visits.csv").read_bytes(), media.CSV), context()))
+    first, _second = (
+        r for r, _ in house.items(submission((SAMPLES / "visits.csv").read_bytes(), media.CSV), context())
+    )
     assert pushed.resources == first.resources
     assert pushed.case == first.case
 
@@ -220,7 +222,9 @@ def test_findings_are_said_in_chinese_at_the_sender_s_place(house: House) -> Non
 
 def test_an_imported_threshold_comes_before_the_file(house: House) -> None:
     """A10, A7: the window, the day of the deadline and whether it counts itself are data with their days."""
-    window = RegistryEntry(kind="window", key="long-prescription", programme="chongqing", data={"least": "14", "most": "90"})
+    window = RegistryEntry(
+        kind="window", key="long-prescription", programme="chongqing", data={"least": "14", "most": "90"}
+    )
     given = {"registry": {"window": {"long-prescription": (window,)}}}
     assert codes(push(house, "prescriptions", {"供药天数": "90"}, 0, **given)) == []
     strict = RegistryEntry(kind="inclusive", key="deadline", programme="chongqing", data={"value": "no"})
@@ -278,6 +282,8 @@ def test_a_clock_of_another_year_has_its_own_deadlines(house: House) -> None:
 def test_phase_days_of_the_mapping_and_of_the_measures_are_the_same() -> None:
     """They stand in two files, because one is read by mappings and one by measures."""
     folder = ROOT / "mappings" / "chongqing"
-    days = {r["*phase"]: r["deadline"] for r in csv.DictReader((folder / "tables" / "phase-day.csv").open(encoding="utf-8"))}
+    days = {
+        r["*phase"]: r["deadline"] for r in csv.DictReader((folder / "tables" / "phase-day.csv").open(encoding="utf-8"))
+    }
     kept = [r for r in csv.DictReader((folder / "reference.csv").open(encoding="utf-8")) if r["kind"] == "phase"]
     assert days == {r["key"]: r["value"] for r in kept}
