@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def _make(arguments: Namespace) -> int:
     pem = Path(anchors).read_bytes() if anchors else b""
     made = recalling.build(files.items(), about, pem, workers.evidence_signer(settings), SystemClock().now())
     out = arguments.out or Path(f"recall-{next(iter(about.values())).rpartition('/')[2][:32]}.zip")
-    out.write_bytes(made)
-    out.chmod(0o600)
+    with os.fdopen(os.open(out, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(made)
     print(f"{out}  {len(files)} files  sha-256 {recalling._digest(made)}")
     return 0
