@@ -317,8 +317,15 @@ class Maker:
 
     def facility(self, code: str, kind: str, township: str, opened: date | None) -> None:
         first = f"1250011{self.random.randrange(10)}MB{self.random.randrange(10**7):07}"
-        self.row("机构", 机构编码=code, 机构名称=f"测试机构{code}", 机构类型=kind, 统一社会信用代码=first + uscc_digit(first),
-                 乡镇编码=township, 绿色通道开通日期=iso(opened))  # fmt: skip
+        self.row(
+            "机构",
+            机构编码=code,
+            机构名称=f"测试机构{code}",
+            机构类型=kind,
+            统一社会信用代码=first + uscc_digit(first),
+            乡镇编码=township,
+            绿色通道开通日期=iso(opened),
+        )
 
     def township(self, number: int, township: str) -> None:
         for phase, deadline in PHASES:

@@ -9,6 +9,7 @@ from typing import Any
 
 import district
 import pytest
+import pytest_asyncio
 from district import KEYS, District
 from district_ledger import NOW, Asked, House, Taken
 from district_oracle import DAY_MEASURES, PERIOD_MEASURES, Oracle, Period, of
@@ -26,10 +27,6 @@ ELSEWHERE = {"accuracy-accepted", "forwarded-in-time", "spot-check"}
 """Of items and deliveries, which only a whole gateway has (tests of the delivery ask them), and the sample."""
 
 
-def asked(made: tuple[District, Taken, Asked]) -> Asked:
-    return made[2]
-
-
 async def _through(
     house: House, made: District, folder: Path, url: str = ""
 ) -> AsyncIterator[tuple[District, Taken, Asked]]:
@@ -43,9 +40,9 @@ def house() -> House:
     return House()
 
 
-@pytest.fixture
-async def small(house: House, tmp_path: Path) -> AsyncIterator[tuple[District, Taken, Asked]]:
-    async for each in _through(house, district.make(20201201, 3, 90, 18), tmp_path):
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def small(house: House, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[District, Taken, Asked]]:
+    async for each in _through(house, district.make(20201201, 3, 90, 18), tmp_path_factory.mktemp("small")):
         yield each
 
 
@@ -86,12 +83,14 @@ async def every_measure_agrees(made: District, ours: Asked) -> None:
             close(await ours.lines(name, period.first, period.last), of(oracle, name)(period), f"{name} {period.first}")
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_each_planted_fault_is_found_once(small: tuple[District, Taken, Asked]) -> None:
     """None missed, none twice, and nothing said of the sound part of the district."""
     made, taken, ours = small
     found_once(made, taken, await faults_over_time(ours))
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_every_measure_equals_brute_force(small: tuple[District, Taken, Asked]) -> None:
     """M1 to M13 on several days and periods, by township, against a computation over the bare rows."""
     made, _, ours = small
@@ -100,6 +99,7 @@ async def test_every_measure_equals_brute_force(small: tuple[District, Taken, As
     await every_measure_agrees(made, ours)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_the_sample_for_spot_checks_is_reproducible(small: tuple[District, Taken, Asked]) -> None:
     """SF-66: one in fifty active households, the same for everybody who asks; another seed gives others."""
     made, _, ours = small
