@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of rows
 """A seeded centre of invented clients over Jalali months, as the workbooks that it would send, with planted faults.
 
 `Centre(...).workbook(month)` gives the rows of one month by sheet; `planted` says which finding each fault must make:
@@ -112,11 +113,34 @@ STAFF = {  # role -> (share, days, hours, degree, level)
     "خدمه": (2, 6, 58, "سایر", "دیپلم"),
 }
 RULE = dict(zip(STAFF, ("B-64", "B-65", "B-66", "B-67", "B-68", "B-70", "B-71", "B-76"), strict=True))
-EQUIPMENT = (
-    "تخت معاینه|ویلچر|واکر ساده|واکر چرخدار|عصا|استیمولاتور FES+TNS|تجهیزات مکانوتراپی|Trau Band|Hand Exercise|Standing Table"
-    "|Tilt-Board|Parallel Bar|Roller|Ladder|Weight Cuff|Wedge|وسایل آموزش ADL و IADL|انواع پازل|تقویت‌کننده اندام فوقانی"
-    "|تشک|پاراوان|تخت درمان|توپ CP|تجهیزات SI|وسایل ساخت اسپلینت|تردمیل"
-).split("|")
+EQUIPMENT = [
+    "تخت معاینه",
+    "ویلچر",
+    "واکر ساده",
+    "واکر چرخدار",
+    "عصا",
+    "استیمولاتور FES+TNS",
+    "تجهیزات مکانوتراپی",
+    "Trau Band",
+    "Hand Exercise",
+    "Standing Table",
+    "Tilt-Board",
+    "Parallel Bar",
+    "Roller",
+    "Ladder",
+    "Weight Cuff",
+    "Wedge",
+    "وسایل آموزش ADL و IADL",
+    "انواع پازل",
+    "تقویت\u200cکننده اندام فوقانی",
+    "تشک",
+    "پاراوان",
+    "تخت درمان",
+    "توپ CP",
+    "تجهیزات SI",
+    "وسایل ساخت اسپلینت",
+    "تردمیل",
+]
 ROOMS = {"اتاق فیزیوتراپی": 18, "اتاق کاردرمانی و ADL": 20, "اتاق توانبخشی آموزشی": 12,
          "اتاق روان‌شناس، گفتاردرمانگر و تغذیه": 9, "فضای هنری، ورزشی یا بازی": 15}  # fmt: skip
 
@@ -125,7 +149,12 @@ class Centre:
     """The centre. `faults` plants them; without, every month is in order."""
 
     def __init__(
-        self, clients: int = 50, start: tuple[int, int] = (1399, 7), count: int = 14, seed: int = 1399, faults: bool = True
+        self,
+        clients: int = 50,
+        start: tuple[int, int] = (1399, 7),
+        count: int = 14,
+        seed: int = 1399,
+        faults: bool = True,
     ) -> None:
         self.random = random.Random(seed)
         self.months = months(start, count)
@@ -160,8 +189,8 @@ class Centre:
                 gap = g(1400, 2, 5 + index) if faults and person == 0 else None
                 row = {
                     "کد ملی": national(100 + index * 10 + person), "نام": "کارمند", "نام خانوادگی": f"آزمایشی {index}{person}",
-                    "سمت": role, "شروع کار": j(opened), "پایان کار": j(gap), "سهم تمام‌وقت": share / people,
-                    "روز در هفته": days, "ساعت در هفته": hours / people, "مدرک اول": degree, "مقطع اول": level, "معدل اول": 17,
+                    "سمت": role, "شروع کار": j(opened), "پایان کار": j(gap), "سهم تمام‌وقت": share if people == 1 else 1,
+                    "روز در هفته": days, "ساعت در هفته": hours // people, "مدرک اول": degree, "مقطع اول": level, "معدل اول": 17,
                     "دانشگاه اول": "دانشگاه آزمایشی", "دانشگاه مورد تایید": "بله", "مدرک دوم": "پزشکی (دکترای عمومی)",
                     "مقطع دوم": "دکترا", "معدل دوم": "15", "سابقه مرتبط": 2, "دوره‌های آموزشی بهزیستی": "بله",
                 }  # fmt: skip
@@ -250,7 +279,17 @@ class Centre:
     def workbook(self, month: tuple[int, int]) -> Book:
         """The rows of one month by sheet, as the template has them."""
         book: Book = {"مرکز": [self.centre(month)], "فضا و تجهیزات": list(self._things()), "کارکنان": self.roles}
-        for name in ("توانخواهان", "پذیرش", "ارزیابی‌ها", "اهداف و برنامه", "جلسات", "کنفرانس موردی", "حضور", "گزارش‌ها", "ترخیص"):
+        for name in (
+            "توانخواهان",
+            "پذیرش",
+            "ارزیابی‌ها",
+            "اهداف و برنامه",
+            "جلسات",
+            "کنفرانس موردی",
+            "حضور",
+            "گزارش‌ها",
+            "ترخیص",
+        ):
             book[name] = []
         for client in self.clients:
             self._of_client(book, client, month)
@@ -296,13 +335,21 @@ class Centre:
 
     def _admission(self, client: Client, stay: Stay, month: tuple[int, int]) -> Row:
         if stay.start is None or stay.start > last(month):
-            return {"وضعیت پذیرش": "فهرست انتظار", "تاریخ درخواست": j(stay.requested), "یارانه‌بگیر": "بله" if stay.subsidised else "خیر"}
+            return {
+                "وضعیت پذیرش": "فهرست انتظار",
+                "تاریخ درخواست": j(stay.requested),
+                "یارانه‌بگیر": "بله" if stay.subsidised else "خیر",
+            }
         made = {
             "وضعیت پذیرش": "پذیرفته", "تاریخ درخواست": j(stay.requested), "تاریخ پذیرش": j(stay.start), "شیفت": "صبح",
             "یارانه‌بگیر": "بله" if stay.subsidised else "خیر", "تاریخ ارجاع پزشک عمومی": j(stay.start),
         }  # fmt: skip
         if client.file_opened:
-            made |= {"تاریخ تشکیل پرونده": j(stay.start), "پرونده بخش توانبخشی": "شرح حال", "پرونده بخش آموزشی": "برنامه"}
+            made |= {
+                "تاریخ تشکیل پرونده": j(stay.start),
+                "پرونده بخش توانبخشی": "شرح حال",
+                "پرونده بخش آموزشی": "برنامه",
+            }
         return made
 
     def _person(self, client: Client) -> Row:

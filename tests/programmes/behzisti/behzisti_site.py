@@ -23,7 +23,7 @@ from gateway.simulate.behzisti import Behzisti
 from gateway.simulate.server import Running
 
 ROOT = Path(__file__).resolve().parents[3]
-TOKEN = "a token of the tests"  # noqa: S105
+TOKEN = "a token of the tests"
 SETTINGS = """
 home = "{home}"
 data = "data"
@@ -121,8 +121,9 @@ async def site(folder: Path, files: bool = False) -> AsyncIterator[Place]:
     async with Running(behzisti) as running:
         port = free_port()
         text = SETTINGS.format(
-            home=ROOT, port=port, url=running.url, ca=made.ca, revocation=made.revocation, evidence=made.evidence.certificate,
-            evidence_key=made.evidence.key, token=hashlib.sha256(TOKEN.encode()).hexdigest(),
+            home=ROOT, port=port, url=running.url, ca=made.ca, revocation=made.revocation,
+            evidence=made.evidence.certificate, evidence_key=made.evidence.key,
+            token=hashlib.sha256(TOKEN.encode()).hexdigest(),
         )  # fmt: skip
         for name in ("out", "receipts"):
             (folder / name).mkdir()

@@ -106,4 +106,3 @@ async def test_a_folder_of_files_is_signed_and_waits_for_its_receipts(tmp_path: 
 async def _state(place: Place, id: str) -> str:
     found = await place.gateway.ledger.exchange(id)
     return found.state if found is not None else "-"
-
