@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toscana_lab import HERE, ROOT, codes, context, extension, one, options, submitted, table, taken, the
+from toscana_lab import BASE, HERE, ROOT, codes, context, extension, one, options, rules, submitted, table, taken, the
 from toscana_lab import ROW as WHOLE
 
 from gateway import map as mapping
 from gateway import programme
-from gateway.formats import media
+from gateway.formats import json, media
 from gateway.message import LANGUAGES
 
 VISIT = {"prestazione": "89.7", "disciplina": "8", "classe": "B", "tipo contatto": "P"}
@@ -292,3 +292,34 @@ def test_agendas_of_rows_16_to_33_are_tagged_for_the_area_vasta(code: str, share
     """R31: mammography (15) is not named; who may read the tag is a rule of pull."""
     result, _ = agenda(prestazione=code)
     assert ([t["code"] for t in the(result, "Schedule")["meta"].get("tag", [])] == ["AV-TEST"]) is shared
+
+
+# --- pathways ----------------------------------------
+
+
+def test_each_pathway_has_its_definition() -> None:
+    """R40, R44, R45: four in force, one on trial, two that wait for an act; each a canonical of a CarePlan."""
+    made = {}
+    for path in (ROOT / "profiles" / "toscana").glob("PlanDefinition-*.json"):
+        plan = json.read(path.read_bytes())
+        made[plan["url"].rpartition("pdt-")[2]] = (plan["status"], plan["experimental"])
+        assert [(a["timingDuration"]["value"], a["timingDuration"]["code"]) for a in plan["action"]] == [(30, "d")] * 2
+        assert not [f for f in rules().validate(plan) if f.severity == "error"]
+    assert {name for name, state in made.items() if state == ("active", False)} == {
+        "mammella", "polmone", "colon-retto", "bypass",
+    }  # fmt: skip
+    assert made["ischemia-arti"] == ("active", True)
+    assert {made["scompenso"], made["diabete"]} == {("draft", False)}
+    sample = (HERE / "samples" / "percorsi.csv").read_bytes()
+    named = [the(result, "CarePlan")["instantiatesCanonical"] for result, _ in taken(sample)]
+    assert named == [[f"{BASE}/PlanDefinition/pdt-{name}"] for name in ("mammella", "bypass")]
+
+
+def test_a_bundle_brings_a_request_and_its_booking() -> None:
+    """FHIR in: the booking is based on the request of the same NRE and code, with a deadline from its contact."""
+    ((result, said),) = taken((HERE / "samples" / "richieste.fhir").read_bytes(), media.FHIR_JSON, azienda="101")
+    booking, request = the(result, "Appointment"), the(result, "ServiceRequest")
+    assert booking["basedOn"] == [{"reference": f"ServiceRequest/{request['id']}"}]
+    assert extension(booking, "termine") == extension(request, "termine") == "2026-01-19T23:59:59+01:00"
+    assert not codes(said)
+    assert not errors(said)
