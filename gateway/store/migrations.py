@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, func, insert, inspect, select
 
 from gateway.errors import Misconfigured
-from gateway.store import schema, search_write, standing_tables, view_tables
+from gateway.store import schema, search_tables, search_write, standing_tables, view_tables
 
 
 class Migration(NamedTuple):
@@ -50,6 +50,12 @@ def _owing(connection: Connection) -> None:
             each.create(connection, checkfirst=True)
 
 
+def _in_order(connection: Connection) -> None:
+    for each in search_tables.versions.indexes:
+        if each.name == "search_versions_order":
+            each.create(connection, checkfirst=True)
+
+
 MIGRATIONS: Final[tuple[Migration, ...]] = (
     Migration(1, "the ledger", _first),
     Migration(2, "search", search_write.fill),
@@ -57,6 +63,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     Migration(4, "exports, subscriptions", _standing),
     Migration(5, "views and measures", view_tables.fixed),
     Migration(6, "documents in the order of their subject", _owing),
+    Migration(7, "types in the order of the feed", _in_order),
 )
 
 _LOCK: Final = 0x6C6564676572  # one migrating process at a time on PostgreSQL

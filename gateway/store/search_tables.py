@@ -39,6 +39,7 @@ versions: Final = Table(
     Column("indexed", SmallInteger, nullable=False),
     Index("search_versions_thing", "type", "id", "position"),
     Index("search_versions_type", "type", "programme", "position"),
+    Index("search_versions_order", "type", "position"),
     Index("search_versions_programme", "programme", "position"),
     Index("search_versions_at", "type", "at", "position"),
     Index("search_versions_watermark", "watermark", "position"),

@@ -47,6 +47,7 @@ def as_it_stood(table: Any, feed: int, walk: bool = True) -> ColumnElement[bool]
 
 def of_type(table: Any, type: str, walk: bool = True, types: Sequence[str] = ()) -> ColumnElement[bool]:
     """The type, or one of `types`. For `walk` see `in_scope`."""
+    walk = walk and not types
     column = table.c.type if walk else table.c.type.concat("")
     same: ColumnElement[bool] = column.in_(types) if types else column == type
     return same
@@ -56,8 +57,10 @@ def in_scope(table: Any, scope: Scope, walk: bool = True) -> ColumnElement[bool]
     """Whose they are, or what a rule shares. An empty scope sees nothing.
 
     Without `walk` the programme is compared as an expression, which no index answers: where the id is known, a
-    database without statistics must not prefer to walk through everything of the programme.
+    database without statistics must not prefer to walk through everything of the programme. Neither where there are
+    several programmes or rules: in the order of the feed one can only walk through one of them.
     """
+    walk = walk and len(scope.programmes) == 1 and not scope.shares
     seen = [_own(table, scope, walk)]
     seen += [_shared(table, each, walk) for each in scope.shares if each.senders]
     return or_(*seen) if len(seen) > 1 else seen[0]
@@ -82,8 +85,8 @@ def _shared(table: Any, share: Shared, walk: bool) -> ColumnElement[bool]:
 class Terms:
     """Terms as statements, for one scope and feed number."""
 
-    def __init__(self, scope: Scope, feed: int) -> None:
-        self.scope, self.feed = scope, feed
+    def __init__(self, scope: Scope, feed: int, near: bool = False) -> None:
+        self.scope, self.feed, self.near = scope, feed, near
 
     def positions(self, term: Term) -> Positions:
         """The positions that fulfil one term, of whatever version or scope."""
@@ -101,7 +104,7 @@ class Terms:
     def _exists(self, term: Term, version: Any) -> ColumnElement[bool]:
         if isinstance(term, IsDate) and term.parameter == "_lastUpdated":
             return _updated(term, version)
-        asked, position = self.positions(term)
+        asked, position = Terms(self.scope, self.feed, near=True).positions(term)
         return asked.where(position == version.c.position).correlate(version).exists()
 
     def starts(self, condition: AnyOf) -> Select[Any] | None:
@@ -115,9 +118,16 @@ class Terms:
 
     # --- one way each ----------------------------------------
 
+    def _mine(self, table: Any, parameter: str) -> ColumnElement[bool]:
+        """The rows of a parameter. For one known version (`near`) no index by value may be taken for them: a database
+        without statistics prefers the one that reads every version with that value."""
+        column = table.c.parameter.concat("") if self.near else table.c.parameter
+        mine: ColumnElement[bool] = column == parameter
+        return mine
+
     def _token(self, term: IsToken) -> Positions:
         table = tables.tokens.alias()
-        terms = [table.c.parameter == term.parameter]
+        terms = [self._mine(table, term.parameter)]
         if term.system is not None:
             terms.append(table.c.system == clip(term.system))
         if term.under:
@@ -129,7 +139,7 @@ class Terms:
 
     def _text(self, term: IsText) -> Positions:
         table = tables.strings.alias()
-        mine, text = table.c.parameter == term.parameter, clip(term.text)
+        mine, text = self._mine(table, term.parameter), clip(term.text)
         if term.how == "starts":
             fits = and_(
                 table.c.text >= text, table.c.text < text + _LAST, func.substr(table.c.text, 1, len(text)) == text
@@ -142,7 +152,7 @@ class Terms:
 
     def _reference(self, term: RefersTo) -> Positions:
         table = tables.references.alias()
-        terms = [table.c.parameter == term.parameter, table.c.target == clip(term.id)]
+        terms = [self._mine(table, term.parameter), table.c.target == clip(term.id)]
         if term.type is not None:
             terms.append(table.c.target_type == clip(term.type))
         return select(table.c.position).where(*terms), table.c.position
@@ -150,11 +160,11 @@ class Terms:
     def _date(self, term: IsDate) -> Positions:
         table = tables.dates.alias()
         fits = _span(term.prefix, table.c.low, table.c.high, term.low, term.high)
-        return select(table.c.position).where(table.c.parameter == term.parameter, fits), table.c.position
+        return select(table.c.position).where(self._mine(table, term.parameter), fits), table.c.position
 
     def _number(self, term: IsNumber) -> Positions:
         table = tables.numbers.alias()
-        terms = [table.c.parameter == term.parameter, _amount(term, table)]
+        terms = [self._mine(table, term.parameter), _amount(term, table)]
         if term.system is not None:
             terms.append(table.c.system == clip(term.system))
         if term.code is not None:
@@ -167,7 +177,7 @@ class Terms:
 
     def _has(self, term: Has) -> Positions:
         table = tables.KINDS[term.kind].alias()
-        return select(table.c.position).where(table.c.parameter == term.parameter), table.c.position
+        return select(table.c.position).where(self._mine(table, term.parameter)), table.c.position
 
     def _seen(self, target: Any, type: str, where: tuple[AnyOf, ...]) -> list[ColumnElement[bool]]:
         """A version of the type that may be seen, as it stood, with all conditions."""

@@ -8,8 +8,9 @@ import pytest
 from pull_house import DEFINITIONS, NOW, House, patient, request
 from sqlalchemy import event
 
-from gateway.formats.search import Scope, Search
+from gateway.formats.search import Scope, Search, Shared
 from gateway.pull.query import Reader
+from gateway.store import search_ask
 
 SCOPE = Scope(programmes=("first",))
 WALKS = ("search_versions_type", "search_versions_programme", "SCAN search_versions")
@@ -63,3 +64,24 @@ async def test_single_things_are_found_by_their_names(home: House) -> None:
     await home.ledger.versions(SCOPE, "Patient", "p1")
     await home.ledger.carried("d1", SCOPE)
     assert plans.good(), plans.found
+
+
+SHARED = Scope(
+    programmes=("first",), shares=(Shared(programme="second", type="Slot", senders=("far",)),)
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("scope", [SCOPE, SHARED, Scope(programmes=("first", "second"))])
+async def test_what_is_frequent_is_walked_in_order(home: House, scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One version is looked at by its position, never by reading all that have the same code; nothing is sorted."""
+    monkeypatch.setattr(search_ask, "FEW", 3)
+    await home.put(*[request(f"r{n}", f"p{n}") for n in range(20)])
+    where = Reader(DEFINITIONS, "", NOW).read("ServiceRequest", [("status", "active")], strict=True).where
+    plans = Plans(home)
+    await home.ledger.search(Search(type="ServiceRequest", scope=scope, feed=await home.ledger.feed(), where=where))
+    page = plans.found[-3:]
+    assert any("search_tokens" in each and "position=?" in each for each in plans.found), plans.found
+    assert not [each for each in page if "TEMP B-TREE" in each], plans.found
+    plans.found.clear()
+    await home.ledger.versions(scope)
+    assert not [each for each in plans.found if "TEMP B-TREE" in each], plans.found
