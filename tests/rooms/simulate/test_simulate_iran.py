@@ -12,7 +12,7 @@ from deliver_world import destination, document, exchange, peer
 from gateway.clock import SystemClock
 from gateway.commands import simulate as command
 from gateway.deliver import wires
-from gateway.formats import json
+from gateway.formats import json, xml
 from gateway.message import Attempt, Outcome
 from gateway.network import Outbound
 from gateway.simulate import ditas_lab
@@ -214,3 +214,70 @@ def test_each_stand_in_is_a_command(name: str, tmp_path: Path) -> None:
     assert (made.name, made.faults.waiting) == (name, 1)
     if isinstance(made, Ditas):
         assert (tmp_path / "key.pem").read_bytes().startswith(b"-----BEGIN PUBLIC KEY-----")
+
+
+# --- the schema, against the public table of names ----------------------------------------
+
+NAMES = {
+    "PatientBillMessageVO": "Person MsgID Composition",
+    "MessageIdentifierVO": "VersionLifecycleState IS_Queriable CompositionSignature SystemID HealthCareFacilityID "
+    "PatientUID CompositionUID Committer LocalId UniversityID Version MessageUID RegisterUID WithoutId Deactivate",
+    "SignatureVO": "SignatureValue SignatureMethod TimeStamp Certificate SubjectDN Thumbprint OrderType SignerRole",
+    "DO_CODED_TEXT": "Value Terminology_id Coded_string",
+    "DO_IDENTIFIER": "Issuer Assigner ID Type",
+    "DO_QUANTITY": "Magnitude MagnitudeStatus Unit",
+    "AdmissionVO": "AdmissionDate AdmissionTime AdmissionType MedicalRecordNumber Institute ReasonForEncounter "
+    "AdmittingDoctor ReferringDoctor AttendingDoctor AdmissionWard OtherDateTime EMSID",
+    "BillPatientCompositionVO": "Admission Discharge BillSummary BillServices Insurance Death Diagnosis",
+    "DiagnosisVO": "Diagnosis Status Severity DiagnosisDate DiagnosisTime Comment",
+    "DischargeVO": "DischargeDate DischargeTime ConditionOnDischarge",
+    "InsuranceVO": "Insurer InsuranceBox InsuredNumber InsuranceBookletSerialNumber InsuranceExpirationDate SHEBAD "
+    "InsuranceContribution InsuranceOtherCosts",
+    "ServiceDetailsVO": "Service ServiceType ServiceCount TotalCharge BasicInsuranceContribution PatientContribution "
+    "OtherCosts RelativeCost StartDate StartTime EndDate EndTime WardType WardName Room Bed ServiceProvider PKID "
+    "RelatedService ExtraLocation",
+    "BillSummaryVO": "TotalCharge TotalPatientContribution TotalBasicInsuranceContribution TotalOtherCosts "
+    "ServiceGroupRow MedicalRecordType GlobalPackage HospitalAccreditation Insurer InsurerBox",
+    "PathologyVO": "Specimen MacroscopicExamination MicroscopicExamination ClinicalInformation PathologyDiagnosis",
+    "PathologyDiagnosisVO": "Diagnosis Topography TopographyLaterality Morphology MorphologyDifferentiation",
+    "HeaderMessageVO": "Sender SenderList",
+    "SystemSenderVO": "SystemID LocationID IP URL Proof DateTimeStamp",
+    "ResultVO": "MessageUID ErrorMessage CompositionUID patientUID",
+}
+TYPES = {
+    "MessageIdentifierVO/IS_Queriable": "xs:boolean",
+    "MessageIdentifierVO/CompositionSignature": "SignatureVO",
+    "MessageIdentifierVO/SystemID": "DO_IDENTIFIER",
+    "SignatureVO/SignatureValue": "xs:base64Binary",
+    "SignatureVO/TimeStamp": "xs:dateTime",
+    "SignatureVO/SignerRole": "DO_CODED_TEXT",
+    "InsuranceVO/SHEBAD": "DO_IDENTIFIER",
+    "BillSummaryVO/HospitalAccreditation": "xs:int",
+    "PersonInfoVO/BirthDate": "DO_DATE",
+    "ServiceDetailsVO/TotalCharge": "DO_QUANTITY",
+}
+XS = "{http://www.w3.org/2001/XMLSchema}"
+
+
+def declared(name: str) -> dict[str, str]:
+    path = Path(__file__).parents[3] / "gateway" / "simulate" / "sepas_vm.xsd"
+    (kind,) = (each for each in xml.read(path.read_bytes()).findall(f"{XS}complexType") if each.get("name") == name)
+    return {each.get("name", ""): each.get("type", "") for each in kind.iter(f"{XS}element")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_and_order_of_the_schema_are_those_of_the_public_table(name: str) -> None:
+    """With the misspellings that the wire has; the stand-in refuses whatever is elsewhere."""
+    assert list(declared(name)) == NAMES[name].split()
+
+
+@pytest.mark.parametrize("place", TYPES)
+def test_types_of_the_schema_are_those_of_the_public_table(place: str) -> None:
+    """Of what the table gives a type; the others are said to be our reading."""
+    name, _, element = place.partition("/")
+    assert declared(name)[element] == TYPES[place]
+
+
+def test_a_person_has_the_misspelt_name_of_the_wire() -> None:
+    """Mended by a well-meaning reader, the element would be refused there."""
+    assert "JobDescribtion" in declared("PersonInfoVO")
