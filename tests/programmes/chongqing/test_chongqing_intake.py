@@ -287,3 +287,25 @@ def test_phase_days_of_the_mapping_and_of_the_measures_are_the_same() -> None:
     }
     kept = [r for r in csv.DictReader((folder / "reference.csv").open(encoding="utf-8")) if r["kind"] == "phase"]
     assert days == {r["key"]: r["value"] for r in kept}
+
+
+def test_the_file_template_says_the_same_in_flat_json(house: House) -> None:
+    """For systems that take files: household, members, contacts, visits and contracts by their numbers."""
+    resources = [
+        each
+        for name in ("members", "contacts", "visits", "contracts", "ledger")
+        for result, _ in house.items(submission((SAMPLES / f"{name}.csv").read_bytes(), media.CSV), context())
+        for each in result.resources
+    ]
+    entries = [{"fullUrl": f"{FAMILY}/{r['resourceType']}/{r['id']}", "resource": r} for r in resources]
+    document = {"resourceType": "Bundle", "id": "b", "type": "collection", "entry": entries}
+    body = house.mapper.render(document, "chongqing/family-support", {"system_id": "test-system"})
+    made = json.loads(body)
+    assert made["报文编号"] == "b"
+    assert made["户"][0]["户编号"] == "H-0001"
+    assert [each["身份证号"] for each in made["户"][0]["成员"]] == [each["身份证号"] for each in made["成员"]]
+    assert [each["角色"] for each in made["联系人"][0]["人员"]][:2] == ["township-leader", "village-cadre"]
+    assert made["联系人"][0]["人员"][0]["编号"] == "G-001"
+    assert made["走访"][0]["编号"] == "F-0001"
+    assert made["签约"][0]["机构编码"] == "WS-101"
+    assert {"P-0001", "P-0002"} <= {each.get("编号") for each in made["台账"]}

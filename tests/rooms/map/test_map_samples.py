@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from map_expected import expected, samples
-from maplab import HOME, MAPPINGS, Apply, shown
+from maplab import HOME, MAPPINGS, OURS, Apply, shown
 
 from gateway.formats import json, yaml
 
@@ -24,7 +24,7 @@ def test_every_mapping_has_a_sample(apply: Apply) -> None:
     mappings = {
         f"{path.parent.name}/{path.stem}"
         for path in MAPPINGS.glob("*/*.yaml")
-        if path.name != "checks.yaml" and "resources" in yaml.load(path) and path.parent.name in ("chongqing", "sepas", "toscana")
+        if path.name != "checks.yaml" and "resources" in yaml.load(path) and path.parent.name in OURS
     }
     assert mappings == used
 
