@@ -245,3 +245,43 @@ def test_visits_at_home_and_families_are_said_in_fhir() -> None:
     assert [each["encounter"]["reference"] for each in made if "encounter" in each] == [f"Encounter/{home['id']}"]
     meetings = [each for each in made if each["resourceType"] == "Encounter" and len(each.get("participant", ())) == 2]
     assert [each["type"][0]["coding"][0]["code"] for each in meetings] == ["case-conference"]
+
+
+SAMPLES = lab.HOME / "mappings" / lab.NAME / "samples"
+
+
+@pytest.mark.parametrize("case", ["centre-month", "admission", "client-month"])
+def test_fhir_bundles_bring_what_the_workbook_brings(case: str) -> None:
+    """A sender with FHIR says the same by resources of the profiles; ids are keyed anew, references follow."""
+    (result,) = examined((SAMPLES / f"fhir-{case}.json").read_bytes(), media.FHIR_JSON)
+    assert result.case is not None
+    assert result.case.kind == case
+    assert [f.code for f in result.findings if f.severity == "error"] == []
+    by_table = [r for r in examined((SAMPLES / "workbook.json").read_bytes()) if r.case and r.case.kind == case]
+    wanted = sorted(each["resourceType"] for result in by_table for each in result.resources)
+    assert sorted(each["resourceType"] for each in result.resources) == wanted
+
+
+def test_a_fhir_client_without_a_code_of_ten_digits_is_refused() -> None:
+    """Invariants of the profiles hold for every door."""
+    bundle = json.read((SAMPLES / "fhir-admission.json").read_bytes())
+    patient = next(each["resource"] for each in bundle["entry"] if each["resource"]["resourceType"] == "Patient")
+    for digits, wrong in (("123456789", True), ("0123456789", False), ("01234567890", True)):
+        patient["identifier"][0]["value"] = digits
+        (result,) = examined(json.write(bundle), media.FHIR_JSON)
+        assert bool([f for f in result.findings if f.severity == "error"]) is wrong
+
+
+def test_owner_and_group_are_checked_for_fhir_senders() -> None:
+    """What the workbook's mapping cannot say wrongly, a Bundle can."""
+    bundle = json.read((SAMPLES / "fhir-centre-month.json").read_bytes())
+    centre = next(each["resource"] for each in bundle["entry"] if each["resource"]["resourceType"] == "Organization")
+    owner = next(each for each in centre["extension"] if each["url"].endswith("/owner"))
+    owner["valueIdentifier"]["value"] = "12345678901"
+    (result,) = examined(json.write(bundle), media.FHIR_JSON)
+    assert "BZ-006" in {f.code for f in result.findings}
+    bundle = json.read((SAMPLES / "fhir-admission.json").read_bytes())
+    condition = next(each["resource"] for each in bundle["entry"] if each["resource"]["resourceType"] == "Condition")
+    condition["category"].append(condition["category"][1])
+    (result,) = examined(json.write(bundle), media.FHIR_JSON)
+    assert "BZ-117" in {f.code for f in result.findings}
