@@ -171,6 +171,7 @@ BROKEN = [
     ("prescriptions", {"供药天数": "57"}, 0, ["CQ-LP"]),
     ("prescriptions", {"供药天数": "84", "开方日期": "2021-08-09"}, 0, ["CQ-LP"]),
     ("prescriptions", {"供药天数": "84", "开方日期": "2021-08-10", "患者确认日期": "2021-08-10"}, 0, []),
+    ("prescriptions", {"供药天数": "27", "开方日期": "2021-08-10"}, 0, ["CQ-LP"]),
     ("prescriptions", {"供药天数": "85", "开方日期": "2021-08-10", "患者确认日期": "2021-08-10"}, 0, ["CQ-LP"]),
     ("prescriptions", {"供药天数": "30", "开方日期": "2021-08-10"}, 0, ["CQ-LP-CONFIRM"]),
     ("prescriptions", {"药品类别": "麻醉药品", "开方日期": "2021-08-10"}, 0, ["CQ-LP-EXCLUDED"]),
@@ -237,6 +238,11 @@ def test_counts_of_contacts_are_data(house: House) -> None:
     none = RegistryEntry(kind="contact-role", key="contracted-doctor", programme="chongqing", data={"count": "0"})
     given = {"registry": {"contact-role": {"contracted-doctor": (none,)}}}
     assert codes(push(house, "contacts", {"角色": "志愿者"}, 3, **given)) == []
+    assert codes(push(house, "contacts", {"角色": "志愿者", "电话": ""}, 3, **given)) == []
+    two = RegistryEntry(kind="contact-role", key="village-cadre", programme="chongqing", data={"count": "2"})
+    assert codes(push(house, "contacts", {}, **{"registry": {"contact-role": {"village-cadre": (two,)}}})) == [
+        "CQ-CADRE"
+    ]
 
 
 def test_one_person_in_two_roles_is_only_a_warning(house: House) -> None:
