@@ -1,4 +1,4 @@
-"""What the ledger owes, document by document: the questions behind `export`, `reconcile` and `recall`.
+"""What the ledger owes, document by document: the questions behind `export`, `reconcile`, `recall` and `conform`.
 
 Handlers of the administration socket (`operate.py`): each yields plain JSON lines.
 """
@@ -82,6 +82,20 @@ class Owed:
                 "document": line,
                 "taken": await self._taken(took) if took else None,
             }
+
+    async def made_of(self, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
+        """Every case of a sender that anybody is or was owed, with its last document and what contributed to it."""
+        programme, sender = str(arguments["programme"]), str(arguments["sender"])
+        seen: set[str] = set()
+        after = 0
+        while found := await self._ledger.exchanges(programme=programme, limit=PAGE, after=after):
+            seen |= {each.case for each in found if each.sender == sender}
+            after = found[-1].position
+        for id in sorted(seen):
+            case, documents = await self._ledger.case(id), await self._ledger.documents(id)
+            if case is not None and documents:
+                told = _whole(documents[-1])
+                yield {"case": _plain(case), "document": told, "submissions": list(documents[-1].submissions)}
 
     async def _taken(self, exchange: Exchange) -> Json | None:
         document = await self._ledger.document(exchange.document)
@@ -201,4 +215,4 @@ def _file(name: str, body: bytes) -> Json:
 def handlers(ledger: Ledger, settings: Settings, clock: Clock) -> Mapping[str, Handler]:
     """By name."""
     made = Owed(ledger, settings, clock)
-    return {"owed": made.owed, "file_of": made.file_of}
+    return {"owed": made.owed, "made_of": made.made_of, "file_of": made.file_of}

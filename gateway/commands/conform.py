@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from gateway import conforming, workers
 from gateway import programme as programme_data
 from gateway import settings as configuration
@@ -22,7 +24,8 @@ from gateway.clock import SystemClock
 from gateway.commands import compare, convert, ledger
 from gateway.errors import Misconfigured
 from gateway.formats import json
-from gateway.message import Json
+from gateway.message import Case, Finding, Json
+from gateway.programme import Programme
 from gateway.settings import Settings
 
 _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -68,7 +71,7 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser("conform", help="a sender's test messages against the stand-in; a signed report")
     parser.add_argument("programme")
     parser.add_argument("--sender", help="whose messages; its options count")
-    parser.add_argument("--messages", type=Path, help="folder with its test messages")
+    parser.add_argument("--messages", type=Path, help="folder with its test messages (default: what it sent here)")
     parser.add_argument("--destination", default="", help="whose signer, ids and options are used (none: unsigned)")
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the report")
     parser.add_argument("--enter", metavar="NUMBER", help="enter the record that an authority gave for --destination")
@@ -85,8 +88,8 @@ def run(arguments: Namespace) -> int:
     settings = configuration.load(arguments.config)
     if arguments.enter:
         return _enter(arguments, settings)
-    if not arguments.sender or not arguments.messages:
-        raise Misconfigured(detail="conform: --sender and --messages are needed")
+    if not arguments.sender:
+        raise Misconfigured(detail="conform: --sender is needed")
     report = asyncio.run(_judge(arguments, settings))
     name = f"conformance-{arguments.programme}-{arguments.sender}"
     signer, at = workers.evidence_signer(settings), SystemClock().now()
@@ -131,18 +134,13 @@ async def _judge(arguments: Namespace, settings: Settings) -> Json:
     home, name, at = Path(settings.home), arguments.programme, SystemClock().now()
     listed, programme = conforming.load(home, name), programme_data.load(home, name)
     rules = workers.load_rules(settings)
-    entries = await convert._registry(settings, name)
-    bench = conforming.Bench(rules, programme, at)
-    for path in compare.inputs(arguments.messages):
-        kind = convert.media_type(path, None)
-        given = convert.submission(path.read_bytes(), kind, name, arguments.sender, at)
-        bench.take(path.name, given, convert.context(given, settings, entries, at))
+    made, inputs = await (_of_files if arguments.messages else _of_ledger)(arguments, settings, rules, programme, at)
     place = settings.one_destination(arguments.destination) if arguments.destination else None
     anchors = settings.trust.get("signer")
     with tempfile.TemporaryDirectory(prefix="gateway-conform-") as folder:
         judged = await conforming.judge(
             listed,
-            list(bench.documents()),
+            made,
             rules,
             programme,
             place,
@@ -151,7 +149,48 @@ async def _judge(arguments: Namespace, settings: Settings) -> Json:
             Path(folder),
             at,
         )
-    return conforming.report(listed, judged, bench.inputs, arguments.sender, arguments.software_version, at)
+    return conforming.report(listed, judged, inputs, arguments.sender, arguments.software_version, at)
+
+
+Taken = tuple[list[conforming.Made], list[conforming.Input]]
+
+
+async def _of_files(
+    arguments: Namespace, settings: Settings, rules: workers.Rules, programme: Programme, at: datetime
+) -> Taken:
+    """From a folder of test messages; nothing of them is kept."""
+    name = programme.name
+    entries = await convert._registry(settings, name)
+    bench = conforming.Bench(rules, programme, at)
+    for path in compare.inputs(arguments.messages):
+        kind = convert.media_type(path, None)
+        given = convert.submission(path.read_bytes(), kind, name, arguments.sender, at)
+        bench.take(path.name, given, convert.context(given, settings, entries, at))
+    return list(bench.documents()), bench.inputs
+
+
+async def _of_ledger(
+    arguments: Namespace, settings: Settings, rules: workers.Rules, programme: Programme, at: datetime
+) -> Taken:
+    """From what the sender has sent to this gateway: the last document of each of its cases."""
+    asked = {"programme": programme.name, "sender": arguments.sender}
+    made: list[conforming.Made] = []
+    inputs: dict[str, conforming.Input] = {}
+    async for line in ledger.answers(settings, "made_of", asked):
+        case = msgspec.convert(line["case"], Case)
+        made.append(conforming.Made(case, line["document"]["body"].encode(), tuple(line["submissions"])))
+        for id in line["submissions"]:
+            inputs[id] = inputs.get(id) or await _input_of(settings, id)
+    return made, list(inputs.values())
+
+
+async def _input_of(settings: Settings, id: str) -> conforming.Input:
+    lines = [line async for line in ledger.answers(settings, "trace", {"submission": id})]
+    digest = next((line["submission"]["digest"] for line in lines if "submission" in line), "")
+    items = [line["item"] for line in lines if "item" in line]
+    findings = [msgspec.convert(found, Finding) for item in items for found in item["result"].get("findings", [])]
+    refused = sum(1 for item in items if item["state"] == "refused")
+    return conforming.Input(id, digest, len(items), refused, tuple(findings))
 
 
 # --- for people ----------------------------------------

@@ -81,7 +81,15 @@ async def test_a_stay_is_delivered_twice_compared_recalled_and_verified(
         assert sum(each["both"] for each in told["sums"]) == 1
         assert [each["fate"] for each in told["cases"]] == ["only_second"], "the care plan goes to one of them only"
 
+        out = ("--sender", "hospital-1", "--destination", "sepas", "--out", str(tmp_path))
+        assert await command(site, "conform", "sepas", *out) == 1, "not every required message was sent"
+        ready = json.read((tmp_path / "conformance-sepas-hospital-1.json").read_bytes())
+        told = {each["type"]: each["status"] for each in ready["messages"]}
+        assert told["savePatientBill temporary inpatient"] == told["SavePathologyReport"] == "conforms", ready
+        assert len(ready["inputs"]) == 3
+
         words = ("canreg", "--programme", "sepas", "--day", "2026-01-06", "--out", str(tmp_path))
+        capsys.readouterr()
         assert await command(site, "export", *words) == 0
         assert "2 rows, 0 refused" in capsys.readouterr().out
         report = json.read((tmp_path / "canreg-1404-Q4.report.json").read_bytes())
@@ -92,6 +100,7 @@ async def test_a_stay_is_delivered_twice_compared_recalled_and_verified(
         assert await command(site, "recall", *words) == 0
         assert main(["recall", "--verify", str(archive), "--ca", str(site.ca.ca)]) == 0
         assert " 0 wrong" in capsys.readouterr().out
+        capsys.readouterr()
         (line,) = [e for e in await site.ask("exchanges", state="delivered", destination="sepas") if "exchange" in e]
         words = ("--subject", line["exchange"]["subject"], "--programme", "sepas", "--out", str(archive))
         assert await command(site, "recall", *words) == 0
