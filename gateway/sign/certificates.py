@@ -29,7 +29,12 @@ def load(der: bytes) -> x509.Certificate:
                 certificate.signature_algorithm_oid,
             )
             _key(certificate)
-        except (CryptographyDeprecationWarning, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        except (
+            CryptographyDeprecationWarning,
+            x509.DuplicateExtension,
+            x509.UnsupportedGeneralNameType,
+            TypeError,  # a name with a bit string where the library wants text
+        ) as error:
             raise ValueError(str(error)) from None
     assert whole
     return certificate

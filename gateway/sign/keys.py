@@ -67,14 +67,30 @@ class _Sm2:
         return bytes(asn1_pem.armor("PRIVATE KEY", info.dump()))
 
 
+def _maker(key: Any) -> Callable[[bytes, Algorithm], bytes]:
+    """How a key of this kind signs: from bytes to RSA's signature, DER of an elliptic one, or Ed25519's."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return lambda data, algorithm: key.sign(data, rsa_padding(algorithm), HASH[algorithm])
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        made = {name: ec.ECDSA(hashing) for name, hashing in HASH.items()}
+        return lambda data, algorithm: key.sign(data, made[algorithm])
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return lambda data, algorithm: key.sign(data)
+    return lambda data, algorithm: bytes(key(data, algorithm))  # a token or an SM2 engine
+
+
 class PrivateKey:
     """A private key behind glass: it signs, certifies and can be saved encrypted; it is never handed out."""
 
-    __slots__ = ("_key", "public")
+    __slots__ = ("_allowed", "_key", "_make", "_size", "public")
 
     def __init__(self, key: Any, public: PublicKey) -> None:
         self._key = key
         self.public = public
+        # what every signature asks for is asked of the key once
+        self._allowed = frozenset(algorithms.allowed(public))
+        self._size = algorithms.field_size(public)
+        self._make = _maker(key)
 
     def __repr__(self) -> str:
         return f"<PrivateKey {algorithms.allowed(self.public)[:1]}>"
@@ -84,21 +100,10 @@ class PrivateKey:
 
     def sign(self, data: bytes, algorithm: Algorithm, encoding: Encoding = "raw") -> bytes:
         """The signature over `data`; elliptic signatures as r‖s or as DER. Refuses an algorithm of another key."""
-        if algorithm not in algorithms.allowed(self.public):
+        if algorithm not in self._allowed:
             raise Misconfigured("GW-SIGN-041", algorithm=algorithm)
-        made = self._made(data, algorithm)
-        size = algorithms.field_size(self.public)
-        return to_raw(made, size) if size and encoding == "raw" else made
-
-    def _made(self, data: bytes, algorithm: Algorithm) -> bytes:
-        key = self._key
-        if isinstance(key, rsa.RSAPrivateKey):
-            return key.sign(data, rsa_padding(algorithm), HASH[algorithm])
-        if isinstance(key, ec.EllipticCurvePrivateKey):
-            return key.sign(data, ec.ECDSA(HASH[algorithm]))
-        if isinstance(key, ed25519.Ed25519PrivateKey):
-            return key.sign(data)
-        return bytes(key(data, algorithm))  # a token or an SM2 engine: a function from bytes to DER
+        made = self._make(data, algorithm)
+        return to_raw(made, self._size) if self._size and encoding == "raw" else made
 
     def _software(self) -> _Software:
         if not isinstance(self._key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):

@@ -6,13 +6,17 @@ algorithm nor its key, lives no longer than the rule says, and is taken once whe
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.errors import GatewayError, Refused
 from gateway.formats import json
@@ -54,14 +58,27 @@ def make(
     algorithm: Algorithm | None = None,
 ) -> str:
     """A signed token: iat, nbf and exp in seconds, a fresh `jti` unless the claims bring one."""
-    header: dict[str, Any] = {"typ": type}
-    if naming == "kid":
-        header["kid"] = kid
-    else:
-        header |= {"x5c": jws.x5c(handle)} if naming == "x5c" else {"x5t#S256": jws.x5t_s256(handle.certificate)}
+    alg = algorithm or handle.algorithm
+    first = _header(handle.der, handle.chain, naming, kid, type, alg)
     at = int(now.timestamp())
     times = {"iat": at, "nbf": at, "exp": at + lifetime, "jti": str(uuid.uuid4())}
-    return jws.sign(handle, header, json.write({**times, **claims}), algorithm=algorithm)
+    return jws.signed(handle, first, json.write({**times, **claims}), alg)
+
+
+@lru_cache(maxsize=256)
+def _header(
+    der: bytes, chain: tuple[x509.Certificate, ...], naming: Naming, kid: str, type: str, algorithm: Algorithm
+) -> str:
+    """The encoded header, which is the same for every token of a key: it depends on nothing secret."""
+    header: dict[str, Any] = {"alg": algorithm, "typ": type}
+    if naming == "kid":
+        header["kid"] = kid
+    elif naming == "x5c":
+        ders = (der, *(each.public_bytes(Encoding.DER) for each in chain))
+        header["x5c"] = [base64.b64encode(each).decode("ascii") for each in ders]
+    else:
+        header["x5t#S256"] = jws.encode(hashlib.sha256(der).digest())
+    return jws.encode(json.write(header))
 
 
 def check(token: str, key: PublicKey, rules: Rules, now: datetime, seen: Memory | None = None) -> Json:
