@@ -1,7 +1,8 @@
 """Reports as FHIR R4: Measure and MeasureReport (clinicalreasoning-quality-reporting.html), DetectedIssue for findings.
 
-What R4 has no element for stands in extensions `urn:gateway:measure:…`: the unit of count, what was counted, the
-parameters, the feed number that the figures rest on, amounts that are not whole.
+What R4 has no element for (the unit of count, what was counted, the parameters, the feed number that the figures rest
+on) stands in a contained Parameters resource that the report names as what it evaluated. There are no extensions of
+ours, so that a receiver that knows none takes it.
 """
 
 from __future__ import annotations
@@ -17,17 +18,16 @@ from gateway.measure.reports import Line, Number, Report, texts
 from gateway.message import LANGUAGES, Json, Language
 
 POPULATION: Final = "http://terminology.hl7.org/CodeSystem/measure-population"
-EXTENSION: Final = "urn:gateway:measure:"
+STATEMENT: Final = "statement"
+"""The id of the contained Parameters."""
+
 _TRANSLATION: Final = "http://hl7.org/fhir/StructureDefinition/translation"
 _SCORING: Final = {
     "proportion": "proportion", "ratio": "ratio", "count": "cohort", "duration": "continuous-variable",
     "findings": "cohort",
 }  # fmt: skip
+_AMOUNTS: Final = ("numerator", "denominator")
 _SEVERITY: Final = {"error": "high", "warning": "moderate", "information": "low"}
-
-
-def _extension(name: str, **value: Any) -> Json:
-    return {"url": f"{EXTENSION}{name}", **value}
 
 
 def translated(of: Any, language: Language) -> tuple[str, Json]:
@@ -53,7 +53,6 @@ def measure_resource(measure: Measure, language: Language) -> Json:
     made: Json = {
         "resourceType": "Measure",
         "id": measure_id(measure),
-        "extension": [_extension("unit", valueString=said(measure.unit, language))],
         "url": measure.canonical,
         "version": measure.version,
         "name": "".join(part.capitalize() for part in measure.name.split("-")),
@@ -62,6 +61,7 @@ def measure_resource(measure: Measure, language: Language) -> Json:
         "status": "active",
         "description": counted,
         "_description": more_counted,
+        "definition": [said(measure.unit, language)],
     }
     if measure.rule:
         made["relatedArtifact"] = [{"type": "justification", "label": each} for each in measure.rule]
@@ -89,7 +89,7 @@ def measure_report(report: Report, language: Language, reporter: str = "gateway"
     made: Json = {
         "resourceType": "MeasureReport",
         "id": report_id(report),
-        "extension": _statement(report, language),
+        "contained": [{"resourceType": "Parameters", "id": STATEMENT, "parameter": _statement(report, language)}],
         "status": "complete" if report.day >= report.period.last else "pending",
         "type": "summary",
         "measure": f"{measure.canonical}|{measure.version}",
@@ -102,26 +102,32 @@ def measure_report(report: Report, language: Language, reporter: str = "gateway"
     if measure.better:
         made["improvementNotation"] = _improvement(measure)
     made["group"] = [_group(report, language)]
+    made["evaluatedResource"] = [{"reference": f"#{STATEMENT}"}]
     return made
 
 
 def _statement(report: Report, language: Language) -> list[Json]:
+    """What stands beside the figures, each by its name."""
     measure = report.measure
-    found = [
-        _extension("title", valueString=said(measure.title, language)),
-        _extension("unit", valueString=said(measure.unit, language)),
-        _extension("counted", valueString=said(measure.counted, language)),
-        _extension("feed", valueString=str(report.feed)),
-        _extension("digest", valueString=measure.digest),
-        _extension("period", valueString=report.period.label),
-        _extension("as-of", valueDate=report.day.isoformat()),
-    ]
-    for name, value in report.parameters.items():
-        parts = [{"url": "name", "valueString": name}, {"url": "value", "valueString": str(value)}]
-        found.append(_extension("parameter", extension=parts))
+    texts_ = {
+        "title": said(measure.title, language),
+        "unit": said(measure.unit, language),
+        "counted": said(measure.counted, language),
+        "feed": str(report.feed),
+        "digest": measure.digest,
+        "period": report.period.label,
+        **{f"parameter.{name}": str(value) for name, value in report.parameters.items()},
+    }
+    made: list[Json] = [{"name": name, "valueString": text} for name, text in texts_.items() if text]
+    made.append({"name": "as-of", "valueDate": report.day.isoformat()})
     if measure.target is not None:
-        found.append(_extension("target", valueDecimal=measure.target))
-    return found
+        made.append({"name": "target", "valueDecimal": measure.target})
+    total = report.total or Line(())
+    for name in ("numerator", "denominator"):
+        amount = getattr(total, name)
+        if isinstance(amount, float):
+            made.append({"name": f"total.{name}", "valueDecimal": amount})
+    return made
 
 
 def _group(report: Report, language: Language) -> Json:
@@ -148,21 +154,14 @@ def _group(report: Report, language: Language) -> Json:
 
 
 def _stratum(report: Report, line: Line, language: Language) -> Json:
-    grain = report.measure.grain
+    """A line. Further columns, and counts that are not whole, are components beside the grain."""
+    named = dict(zip(report.measure.grain, line.grain, strict=True)) | line.further
+    named |= {name: getattr(line, name) for name in _AMOUNTS if isinstance(getattr(line, name), float)}
     made: Json = {}
-    if line.further:
-        made["extension"] = [
-            _extension(
-                "column", extension=[{"url": "name", "valueString": name}, {"url": "value", "valueString": str(value)}]
-            )
-            for name, value in line.further.items()
-            if value is not None
-        ]
-    if len(grain) == 1:
-        made["value"] = {"text": _text(line.grain[0])}
+    if len(named) == 1:
+        made["value"] = {"text": _text(next(iter(named.values())))}
     else:
-        pairs = zip(grain, line.grain, strict=True)
-        made["component"] = [{"code": {"text": name}, "value": {"text": _text(value)}} for name, value in pairs]
+        made["component"] = [{"code": {"text": name}, "value": {"text": _text(value)}} for name, value in named.items()]
     return {key: value for key, value in (made | _counted(report, line, language)).items() if value}
 
 
@@ -198,8 +197,6 @@ def _population(code: str, number: Number) -> Json:
     made: Json = {"code": {"coding": [{"system": POPULATION, "code": code}]}}
     if isinstance(number, int):
         made["count"] = number
-    elif number is not None:
-        made["extension"] = [_extension("amount", valueDecimal=number)]
     return made
 
 
@@ -209,16 +206,19 @@ def _population(code: str, number: Number) -> Json:
 def detected_issue(measure: Measure, found: KeptFinding, language: Language) -> Json:
     """A finding as a DetectedIssue."""
     said_, mend = texts(measure, found), texts(measure, found, "mend")
-    subject = found.subject
     made: Json = {
         "resourceType": "DetectedIssue",
         "id": found.id,
-        "extension": [_extension("subject", valueString=subject), _extension("place", valueString=found.place or "–")],
         "identifier": [{"system": f"{measure.canonical}/findings", "value": found.id}],
         "status": "final",
         "code": {"coding": [{"system": f"{measure.canonical}/codes", "code": found.code}]},
         "severity": _SEVERITY[measure.finding[found.code].severity],
         "identifiedDateTime": of_number(found.due_day).isoformat(),
+        "implicated": [
+            {"identifier": {"system": f"{measure.canonical}/{name}", "value": value}}
+            for name, value in (("subject", found.subject), ("place", found.place))
+            if value
+        ],
         "detail": said_[language],
         "mitigation": [{"action": {"text": mend[language]}}],
     }
