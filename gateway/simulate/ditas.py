@@ -83,11 +83,14 @@ class Ditas(Sepas):
         account: Mapping[str, str] = TESTER,
         seconds: int = 763,
         pids: Iterable[str] = (),
+        reimbursements: Path | None = None,
         **more: Any,
     ) -> None:
         super().__init__(log, faults, clock, **more)
         self._account, self._seconds, self._pids = dict(account), seconds, frozenset(pids)
         self._key = _own_key()
+        self._ready = reimbursements  # a folder; each file is given once, in the order of names
+        self.fetched: list[str] = []
         self.tokens: dict[str, datetime] = {}
         self.refreshers: dict[str, str] = {}
         self.logins: list[str] = []  # the grants that were asked for, in order
@@ -101,6 +104,7 @@ class Ditas(Sepas):
             parser.add_argument(f"--{name}", default=value, help=f"{name} of the account ({value})")
         parser.add_argument("--token-seconds", type=int, default=763)
         parser.add_argument("--pid", action="append", default=[], help="a package id that is known; none: any")
+        parser.add_argument("--reimbursements", type=Path, help="folder of insurers' answers, each handed out once")
         parser.add_argument("--public-key", type=Path, help="write the public key for sealing here, as PEM")
 
     @classmethod
@@ -112,6 +116,7 @@ class Ditas(Sepas):
             account={name: getattr(options, name) for name in TESTER},
             seconds=options.token_seconds,
             pids=options.pid,
+            reimbursements=options.reimbursements,
             ca=options.ca,
             node=options.node,
             facilities=options.facility,
@@ -152,6 +157,20 @@ class Ditas(Sepas):
         """Misbehaviour is ordered for operations; the token service keeps working."""
         return None if arrival.path == TOKEN_PATH else super().order(arrival)
 
+    def inquire(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
+        """`GET …/InsurerReimbursement` with a token and a package id: the next answer of an insurer, or 204."""
+        if not path.endswith("/InsurerReimbursement"):
+            return super().inquire(path, query, headers)
+        refusal = self._no_token(headers.get("authorization", "")) or self._no_package(headers.get("pid", ""))
+        if refusal is not None:
+            return refusal
+        waiting = sorted(p for p in self._ready.iterdir() if p.is_file()) if self._ready is not None else []
+        following = next((each for each in waiting if each.name not in self.fetched), None)
+        if following is None:
+            return Answer(204, "application/xml", b"")
+        self.fetched.append(following.name)
+        return Answer(200, "application/xml; charset=utf-8", following.read_bytes())
+
     # --- judging ----------------------------------------
 
     def judge(self, arrival: Arrival) -> Judged:
@@ -170,15 +189,21 @@ class Ditas(Sepas):
         return self._operation(arrival, kind)
 
     def _not_let_in(self, arrival: Arrival) -> Answer | None:
-        scheme, _, token = arrival.header("authorization").partition(" ")
+        refusal = self._no_token(arrival.header("authorization")) or self._no_package(arrival.header("pid"))
+        if refusal is None and arrival.header("content-type").partition(";")[0].strip() != "application/json":
+            return error(415, "unsupported_media_type", "content type is not JSON")
+        return refusal
+
+    def _no_token(self, given: str) -> Answer | None:
+        scheme, _, token = given.partition(" ")
         ends = self.tokens.get(token)
         if scheme.lower() != "bearer" or ends is None or ends <= self.clock.now():
             return error(401, "invalid_token", "the token is not known or has ended")
-        pid = arrival.header("pid")
+        return None
+
+    def _no_package(self, pid: str) -> Answer | None:
         if not re.fullmatch(r"[0-9a-fA-F]{24}", pid) or (self._pids and pid not in self._pids):
             return error(403, "invalid_package", "pid is not a package of this account")
-        if arrival.header("content-type").partition(";")[0].strip() != "application/json":
-            return error(415, "unsupported_media_type", "content type is not JSON")
         return None
 
     def _login(self, arrival: Arrival) -> Judged:

@@ -15,9 +15,12 @@ from gateway.clock import SystemClock
 from gateway.collecting import Collector
 from gateway.errors import Misconfigured, PeerFailed, StorageFailed
 from gateway.message import Submission
+from gateway.network import Outbound
 from gateway.receive.acceptance import Arrival
 from gateway.receive.door import Rendered, Renderer, Verdict
-from gateway.settings import Settings, parse
+from gateway.settings import Peer, Settings, parse
+from gateway.simulate.ditas import TESTER, Ditas
+from gateway.simulate.server import Running
 
 TOML = """
 [peer.hub]
@@ -147,3 +150,37 @@ def test_settings_that_cannot_work_stop_the_start(where: str, tmp_path: Path) ->
         if "nobody" in where:
             text = text.replace('sender = "hub"\n', "", 1)
         collector(parse(text, tmp_path), Door())
+
+
+async def test_insurers_answers_are_asked_for_with_the_account_s_token(tmp_path: Path) -> None:
+    """By the same token as deliveries; each answer once, until there is none."""
+    ready = tmp_path / "ready"
+    ready.mkdir()
+    (ready / "1.xml").write_bytes(b"<a/>")
+    (ready / "2.xml").write_bytes(b"<b/>")
+    for name, value in (("secret", TESTER["secret"]), ("password", TESTER["password"])):
+        (tmp_path / name).write_text(value)
+    stand_in = Ditas(reimbursements=ready)
+    async with Running(stand_in) as server:
+        where = f"""
+url = "{server.url}/api/client/apim/v1/sepas/gwSepasHospital/InsurerReimbursement"
+peer = "hub"
+headers = {{pid = "{"0" * 24}"}}
+[collect.options]
+token_url = "{server.url}/oauth/token"
+client_id = "tester"
+client_secret = "secret"
+username = "tester"
+user_password = "password"
+"""
+        made, door = settings(where, tmp_path), Door()
+        network = Outbound({"hub": Peer(origin=server.url, plaintext=True)})
+        one = collector(made, door, network)
+        assert [await one.round(made.collect[0]) for _ in range(3)] == [1, 1, 0]
+        stand_in.expire()
+        with pytest.raises(PeerFailed):
+            await one.round(made.collect[0])
+        assert await one.round(made.collect[0]) == 0, "a refused token is not used again"
+        await network.aclose()
+    assert [each.body for each in door.arrivals] == [b"<a/>", b"<b/>"]
+    assert stand_in.logins == ["password", "password"] or stand_in.logins == ["password", "refresh_token"]
