@@ -50,7 +50,12 @@ async def _body(api: Api, request: Request) -> Json:
 
 
 def _checked(api: Api, caller: Caller, resource: Json) -> wanted.Wanted:
+    """What it asks for; `Refused` also for elements that R4 does not know: they could not be shown as XML."""
     entry = api.access.entry(caller.id)
+    try:
+        fhirxml.write(resource, api.definitions.model)
+    except Refused:
+        raise Refused("GW-PULL-019", name="content") from None
     return wanted.read(resource, caller, entry, api.definitions, api.topics, api.clock)
 
 
