@@ -4,6 +4,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -273,13 +278,20 @@ def staff(world: World) -> None:
             world.expect("staffing", centre, *found)
 
 
-async def answered(folder: Path, world: World, **settings: Any) -> dict[tuple[str, str], set[tuple[str, str]]]:
-    async with store.open("", folder, FixedClock(lab.AT)) as ledger:
+async def answered(
+    folder: Path, world: World, url: str = "", **settings: Any
+) -> dict[tuple[str, str], set[tuple[str, str]]]:
+    async with store.open(url, folder, FixedClock(lab.AT)) as ledger:
         evaluator = await lab.evaluator(ledger, **settings)
         await lab.keep(ledger, world.made)
         found: dict[tuple[str, str], set[tuple[str, str]]] = {}
-        for name in sorted({measure for measure, _ in world.wanted}):
-            made = await evaluator.report(evaluator.catalogue.one("behzisti", name), SPAN, lab.AT)
+        for measure in evaluator.catalogue.of("behzisti"):
+            name, made = measure.name, await evaluator.report(measure, SPAN, lab.AT)
+            if made.lines:
+                found[name, "lines"] = {
+                    (str(line.grain), f"{float(line.numerator or 0)}/{float(line.denominator or 0)}")
+                    for line in made.lines
+                }
             for each in made.findings:
                 day = date.fromordinal(each.due_day + date(1970, 1, 1).toordinal())
                 found.setdefault((name, each.subject), set()).add((each.code, j(day)))
@@ -347,3 +359,37 @@ def test_rounding_of_pro_rata_staff_is_a_setting(tmp_path: Path, rounding: str, 
     setting = MeasureSetting(programme="behzisti", name="staffing", parameters={"rounding": rounding})
     found = asyncio.run(answered(tmp_path, made, measure=(setting,)))
     assert (("B-65-short", "1399/01/01") in found["staffing", centre]) is short
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    """A private PostgreSQL on loopback, as the tests of the store have it."""
+    path = Path(__file__).parents[2] / "rooms" / "store" / "store_servers.py"
+    spec = importlib.util.spec_from_file_location("store_servers_of_behzisti", path)
+    assert spec is not None
+    assert spec.loader is not None
+    servers = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = servers
+    spec.loader.exec_module(servers)
+    programs = servers._programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="gateway-postgresql-"))
+    server = servers.Server(programs, folder)
+    try:
+        server.make()
+        server.start()
+        yield server.url
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+        Path(f"{folder}.log").unlink(missing_ok=True)
+
+
+@pytest.mark.long
+def test_postgresql_finds_the_same(
+    tmp_path: Path, postgresql: str, world: tuple[World, dict[tuple[str, str], set[tuple[str, str]]]]
+) -> None:
+    """One SELECT, two databases, the same findings to the day."""
+    made, found = world
+    assert asyncio.run(answered(tmp_path, made, postgresql)) == found
