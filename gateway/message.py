@@ -382,26 +382,15 @@ Write = (
 )
 
 
-class Latest(Value, frozen=True, kw_only=True):
-    """What a step rests on: the newest submission of the sender under the control id (None: there is none)."""
-
-    sender: str
-    control_id: str
-    submission: str | None = None
-
-
 class Step(Value, frozen=True, kw_only=True):
-    """One commit: all of it or none of it. Writes of things that exist replace their mutable columns only.
-
-    Where `latest` is no longer so, another process was faster: `StaleState`.
-    """
+    """One commit: all of it or none of it. Writes of things that exist replace their mutable columns only."""
 
     name: str
     at: datetime
     moves: tuple[Move, ...] = ()
     writes: tuple[Write, ...] = ()
     audit: tuple[AuditRecord, ...] = ()
-    latest: Latest | None = None
+    latest: tuple[str, str, str | None] | None = None  # sender, control id, its newest submission: else `StaleState`
 
 
 class Committed(Value, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ _WORDS: Final = (
     "event level timestamp id submission item case exchange document attempt answer destination sender programme "
     "state code codes reference kind topic count workers host port seconds number status reason peer channel "
     "address room feed version digest command rows limit bytes path profile protocol error certificate days "
-    "inbound step steps origin rules"
+    "inbound step steps origin rules subscription"
 )
 KEYS: Final = frozenset(_WORDS.split())
 """Keys that may be logged. `error` takes the name of an exception class, never its message."""

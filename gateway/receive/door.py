@@ -17,7 +17,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.errors import GatewayError, StaleState, StorageFailed, finding
 from gateway.formats import hl7v2
-from gateway.message import Answer, Finding, Latest, Step, Submission, SubmissionStatus
+from gateway.message import Answer, Finding, Step, Submission, SubmissionStatus
 from gateway.ports import Settled, Store
 from gateway.receive import acceptance, ids
 from gateway.receive.acceptance import Arrival, Judged
@@ -59,6 +59,9 @@ class Renderer(Protocol):
 Later = Callable[[Submission, Sequence[Finding]], Sequence[Answer]]
 """Builds the answers owed later (see `callbacks.later`)."""
 
+
+Latest = tuple[str, str, str | None] | None
+"""`Step.latest`."""
 
 MOST_RACES: Final = 10
 """How often another process may take the same control id before us, until we say that we are busy."""
@@ -178,7 +181,7 @@ class Door:
 
     # --- keep and answer ----------------------------------------------------------------------------
 
-    async def _keep(self, judged: Judged, render: Renderer, wait: bool, latest: Latest | None) -> Rendered | None:
+    async def _keep(self, judged: Judged, render: Renderer, wait: bool, latest: Latest) -> Rendered | None:
         """Commit. Where the answer is known already it goes into the same commit."""
         now, step = self._clock.now(), acceptance.keep(judged, self._clock.now())
         step = msgspec.structs.replace(step, latest=latest)
@@ -235,12 +238,11 @@ class Door:
         return given
 
 
-def _latest(submission: Submission, before: Sequence[Submission]) -> Latest | None:
+def _latest(submission: Submission, before: Sequence[Submission]) -> Latest:
     """What the decision to keep it rests on."""
     if submission.control_id is None:
         return None
-    newest = before[0].id if before else None
-    return Latest(sender=submission.sender, control_id=submission.control_id, submission=newest)
+    return submission.sender, submission.control_id, before[0].id if before else None
 
 
 def verdict(submission: Submission, judged: Judged, status: SubmissionStatus | None) -> Verdict:

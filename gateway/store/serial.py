@@ -29,9 +29,9 @@ def check(group: Group, step: Step) -> None:
 def _control_id(group: Group, step: Step) -> None:
     """Nobody took the control id since the sender's earlier submissions were looked at."""
     assert step.latest is not None
-    asked = {"sender": step.latest.sender, "control_id": step.latest.control_id}
-    found = group.hand.one("control id", _newest, asked)
-    if (None if found is None else found[0]) != step.latest.submission:
+    sender, control_id, newest = step.latest
+    found = group.hand.one("control id", _newest, {"sender": sender, "control_id": control_id})
+    if (None if found is None else found[0]) != newest:
         raise StaleState(thing="a control id")
 
 

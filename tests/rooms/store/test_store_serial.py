@@ -14,7 +14,7 @@ from store_servers import Where
 
 from gateway.errors import StaleState
 from gateway.flow import NEW, Room, Thing
-from gateway.message import Latest, Step, SubmissionStatus
+from gateway.message import Step, SubmissionStatus
 from gateway.receive.acceptance import Arrival
 from gateway.receive.door import Door, Rendered, Verdict
 from gateway.settings import Sender
@@ -75,14 +75,14 @@ async def test_two_processes_publish_one_subject_in_order(cluster: Where) -> Non
 async def test_a_step_rests_on_the_newest_of_a_control_id(where: Where) -> None:
     """What was decided by an older one is stale, and nothing of it is kept."""
     async with where.ledger() as ledger:
-        none = Latest(sender="hospital", control_id="C")
+        none = ("hospital", "C", None)
         await ledger.commit(msgspec.structs.replace(accepted("s1", control_id="C"), latest=none))
         with pytest.raises(StaleState):
             await ledger.commit(msgspec.structs.replace(accepted("s2", control_id="C"), latest=none))
         assert await ledger.submission("s2") is None
-        after = msgspec.structs.replace(none, submission="s1")
+        after = ("hospital", "C", "s1")
         await ledger.commit(msgspec.structs.replace(accepted("s2", control_id="C"), latest=after))
-        other = Latest(sender="ward", control_id="C")
+        other = ("ward", "C", None)
         await ledger.commit(msgspec.structs.replace(accepted("s3", sender="ward", control_id="C"), latest=other))
 
 
