@@ -155,7 +155,7 @@ def _group(report: Report, language: Language) -> Json:
 
 def _stratum(report: Report, line: Line, language: Language) -> Json:
     """A line. Further columns, and counts that are not whole, are components beside the grain."""
-    named = dict(zip(report.measure.grain, line.grain, strict=True)) | line.further
+    named = {**dict(zip(report.measure.grain, line.grain, strict=True)), **line.further}
     named |= {name: getattr(line, name) for name in _AMOUNTS if isinstance(getattr(line, name), float)}
     made: Json = {}
     if len(named) == 1:
