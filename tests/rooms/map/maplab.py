@@ -26,7 +26,7 @@ TYPES = {
     ".xml": media.XML,
 }
 PROGRAMMES = tuple(sorted(path.parent.name for path in MAPPINGS.glob("*/programme.toml")))
-OURS = tuple(name for name in PROGRAMMES if name in ("chongqing", "sepas", "toscana"))
+OURS = tuple(name for name in PROGRAMMES if name in ("sepas", "toscana"))
 
 
 def submission(programme: str, body: bytes, media_type: str, sender: str = "test-sender") -> Submission:
