@@ -10,7 +10,7 @@ import openpyxl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from maplab import MAPPINGS, Apply
+from maplab import MAPPINGS, Apply, Little, one
 
 from gateway.errors import codes, mend, text
 from gateway.formats import json
@@ -128,10 +128,10 @@ def test_one_bad_message_of_a_batch_is_refused_alone(apply: Apply) -> None:
     assert results[1].label == "message 2"
 
 
-def test_a_credit_is_not_billed_as_a_charge(apply: Apply) -> None:
-    """FT1-6 other than CG would change the total silently: it is refused by its field."""
+def test_what_is_neither_charge_nor_credit_is_not_billed(apply: Apply) -> None:
+    """FT1-6 other than CG and CD would change the total silently: it is refused by its field."""
     body = (SAMPLES / "dft-p03.hl7").read_bytes()
-    assert ("GW-MAP-003", "FT1[2]-6") in errors(apply("sepas", b"|CD|".join(body.rsplit(b"|CG|", 2)[:2]) + b"|CG|x"))
+    assert ("GW-MAP-003", "FT1[2]-6") in errors(apply("sepas", b"|AJ|".join(body.rsplit(b"|CG|", 2)[:2]) + b"|CG|x"))
 
 
 def test_zeros_that_a_spreadsheet_took_do_not_make_another_patient(apply: Apply) -> None:
@@ -141,9 +141,16 @@ def test_zeros_that_a_spreadsheet_took_do_not_make_another_patient(apply: Apply)
     assert not short.refused
 
 
-def test_the_wrong_content_type_says_what_is_taken(apply: Apply) -> None:
-    """A table for a programme that takes none is refused by name."""
-    assert errors(apply("sepas", b"a;b\n1;2\n", ".csv")) == [("GW-MAP-018", None)]
+def test_a_table_that_no_intake_knows_says_which_columns_are_looked_for(apply: Apply) -> None:
+    """A table is known by its columns; the content type alone does not tell which it is."""
+    assert errors(apply("sepas", b"a;b\n1;2\n", ".csv")) == [("GW-MAP-015", "row 1")]
+
+
+def test_the_wrong_content_type_says_what_is_taken(little: Little) -> None:
+    """XML for a programme that takes none is refused by name."""
+    text = "title: t\nsubject: p\ncase: {kind: case, key: [a]}\nparts: [all]\n"
+    engine = little(text + "resources: {p: {resourceType: Patient, key: [a]}}\n")
+    assert [each.code for each in one(engine, b"<a/>", ".xml").findings] == ["GW-MAP-018"]
 
 
 def test_json_of_another_kind_says_what_is_taken(apply: Apply) -> None:

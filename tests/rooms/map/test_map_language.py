@@ -118,6 +118,9 @@ CASES: list[tuple[str, dict[str, Any], Any]] = [
     ("a | code changed", {"a": "C"}, "is"),
     ("a | lookup organisation name", {"a": "c1"}, "Centre"),
     ("a | lookup organisation name 2019-05-01", {"a": "c1"}, "Old centre"),
+    ("a | find organisation name", {"a": "c1"}, "Centre"),
+    ("a | find organisation name", {"a": "c9"}, None),
+    ("a | object", {"a": {"b": [1]}}, {"b": [1]}),
     ("a else b", {"b": "x"}, "x"),
     ("a else =z", {}, "z"),
     ("={a}-{b | upper}", {"a": "x", "b": "y"}, "x-Y"),
@@ -164,7 +167,7 @@ def test_an_expression(text: str, given: dict[str, Any], wanted: Any, little: Li
 def test_every_function_is_tried_and_described() -> None:
     """The list is closed: what is in it stands in the manual and in the table above."""
     manual = (HOME / "docs" / "mapping.md").read_text(encoding="utf-8")
-    tried = {name for text, *_ in CASES for name in re.findall(r"\| ([a-z-]+)", text)} | {"id", "reference"}
+    tried = {name for text, *_ in CASES for name in re.findall(r"\| ([a-z-]+)", text)} | {"id", "reference", "belongs"}
     assert set(names()) == tried
     assert all(f"`{name}" in manual for name in names())
 
