@@ -133,9 +133,8 @@ async def run(count: int, folder: Path) -> None:
             report = await evaluator.report(measure, HALF if measure.period in ("half-year", "year") else MARCH, NOW)
             spent, used = time.perf_counter() - begun, time.process_time() - used
             total, busy = total + spent, busy + used
-            print(
-                f"  {measure.name:28} {spent:7.2f} s, {used:6.2f} s of processor  {len(report.lines) or len(report.findings)} lines"
-            )
+            found = len(report.lines) or len(report.findings)
+            print(f"  {measure.name:28} {spent:7.2f} s, {used:6.2f} s of processor  {found} lines")
         print(f"all {len(catalogue.of('toscana'))} measures: {total:.1f} s, {busy:.1f} s of processor")
         kept = tuple(map(new, resources(toscana_mese.month(3, max(100, count // 300)))))
         begun = time.perf_counter()
