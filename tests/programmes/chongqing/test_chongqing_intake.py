@@ -240,9 +240,7 @@ def test_counts_of_contacts_are_data(house: House) -> None:
     assert codes(push(house, "contacts", {"角色": "志愿者"}, 3, **given)) == []
     assert codes(push(house, "contacts", {"角色": "志愿者", "电话": ""}, 3, **given)) == []
     two = RegistryEntry(kind="contact-role", key="village-cadre", programme="chongqing", data={"count": "2"})
-    assert codes(push(house, "contacts", {}, **{"registry": {"contact-role": {"village-cadre": (two,)}}})) == [
-        "CQ-CADRE"
-    ]
+    assert codes(push(house, "contacts", {}, registry={"contact-role": {"village-cadre": (two,)}})) == ["CQ-CADRE"]
 
 
 def test_one_person_in_two_roles_is_only_a_warning(house: House) -> None:
