@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import structlog
 from fastapi import APIRouter
@@ -28,7 +28,7 @@ from gateway.deliver.hearing import Hearing
 from gateway.deliver.jetstream import JetStreamDispatcher
 from gateway.deliver.lane import Tools
 from gateway.deliver.steps import Extra
-from gateway.desk.admin import Admin
+from gateway.desk.admin import Admin, Handler
 from gateway.desk.metrics import Metrics, metrics_app
 from gateway.desk.pauses import PausableGate
 from gateway.errors import GatewayError, Misconfigured, StorageFailed
@@ -147,7 +147,8 @@ class Gateway:
         await self._listen(later)
         commands = handlers(self.ledger, settings, self.clock, self.committed, changed, self.gate.forget)
         reload = Reload(settings, self.pool, self.ledger, self.clock, self.committed, self._use, self._measure)
-        admin = Admin(Path(settings.data), {**commands, "reload": reload, "report": self.reporting})
+        status = partial(self._status, commands["status"])
+        admin = Admin(Path(settings.data), {**commands, "status": status, "reload": reload, "report": self.reporting})
         await admin.start()
         self._stack.push_async_callback(admin.stop)
 
@@ -361,6 +362,13 @@ class Gateway:
         except GatewayError as fault:
             return {"ledger": fault.code}
         return {name: code for name, code in found.items() if code is not None}
+
+    async def _status(self, told: Handler, arguments: Mapping[str, Any]) -> AsyncIterator[Json]:
+        """What the ledger knows, and which schedules fail."""
+        async for line in told(arguments):
+            yield line
+        for line in self.scheduling.failing():
+            yield line
 
     async def _page(self) -> bytes:
         """The metrics page; empty while the ledger cannot be asked."""

@@ -8,7 +8,7 @@ is done; a fault of one schedule or measure is logged with its code, tried again
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Final
 
@@ -44,6 +44,7 @@ class Scheduling:
     ) -> None:
         self._ledger, self._pool, self._clock, self._committed, self._key = ledger, pool, clock, committed, key
         self._evaluator: Evaluator | None = None
+        self._failing: dict[tuple[str, str], datetime] = {}
         self._stopping = asyncio.Event()
 
     def use(self, made: Catalogue) -> None:
@@ -80,12 +81,22 @@ class Scheduling:
                 made += await self._guarded(programme.name, plan.name, self._report(self._evaluator, programme, plan))
         return made
 
+    def failing(self) -> Iterator[Json]:
+        """Schedules that could not do what is due, as lines of `status`."""
+        for (programme, name), since in self._failing.items():
+            age = (self._clock.now() - since).total_seconds()
+            line = {"thing": "schedule", "state": f"{programme}/{name} fails", "count": 1, "waiting": True}
+            yield {**line, "oldest_seconds": age}
+
     async def _guarded(self, programme: str, name: str, work: Awaitable[int]) -> int:
         try:
-            return await work
+            made = await work
+            self._failing.pop((programme, name), None)
+            return made
         except StorageFailed:
             raise
         except GatewayError as fault:
+            self._failing.setdefault((programme, name), self._clock.now())
             _log.error("schedule_failed", programme=programme, topic=name, code=fault.code)
             return 0
 

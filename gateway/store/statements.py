@@ -88,6 +88,16 @@ class Hand:
         else:
             self._many(prepared.text, [prepared.parameters(row) for row in rows])
 
+    def insert_all(self, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Many rows whose cells stand in the order of `names` and are what the driver takes as they are."""
+        prepared = self._statements.get(
+            self.connection, ("insert", table.name, tuple(names)), lambda: insert(table), names
+        )
+        if prepared.names is not None and tuple(prepared.names) == tuple(names) and not prepared.processors:
+            self._many(prepared.text, rows)
+        else:
+            self._many(prepared.text, [prepared.parameters(dict(zip(names, row, strict=True))) for row in rows])
+
     def update(self, table: Table, where: Columns, values: Columns) -> int:
         """Change the rows in which every column of `where` has that value; returns how many there were."""
         key = ("update", table.name, tuple(where), tuple(values))

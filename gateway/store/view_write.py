@@ -254,7 +254,7 @@ def _fill_at_once(group: Group, views: Views, table: FilledTable | RegistryTable
         names = [column.name for column in table.columns]
         rows = iter(table.rows())
         while part := list(islice(rows, _CHUNK)):
-            group.hand.insert(made, [dict(zip(names, row, strict=True)) for row in part])
+            group.hand.insert_all(made, names, part)
     else:
         names = ["entry", *(column.name for column in table.columns)]
         where = (

@@ -192,8 +192,10 @@ async def test_a_measure_that_fails_stops_no_other(made: House, monkeypatch: pyt
     monkeypatch.setattr(made.ledger.measures, "answer", failing)
     assert await turn(made, "2026-10-25T12:00:00+03:30") == 1
     assert await made.ledger.measures.mark(house.NAME, "findings") is None
+    assert [line["state"] for line in made.loop.failing()] == ["day-club/findings fails"]
     monkeypatch.undo()
     await made.loop.round()
+    assert list(made.loop.failing()) == []
     assert await made.ledger.measures.mark(house.NAME, "findings") is not None
 
 
