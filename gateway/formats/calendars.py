@@ -30,6 +30,7 @@ GREGORIAN_YEARS: Final = range(1800, 2200)
 
 _SPLIT: Final = re.compile(r"(\d{1,4})(?:[/\-.](\d{1,4})(?:[/\-.](\d{1,4}))?)?")
 _SOLID: Final = re.compile(r"(\d{4})(?:(\d{2})(\d{2})?)?")
+_HAN: Final = re.compile(r"(\d{4})年(\d{1,2})月(?:(\d{1,2})[日号])?")
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -56,7 +57,8 @@ def _impossible(text: str, why: str) -> Problem:
 def parse(text: str, calendar: Calendar = "gregorian", order: Order = "ymd") -> Day | Problem:
     """A date, a month or a year in Latin, Persian, Arabic or full-width digits: 1399/08/01, 13990801, 1399-8, 1399.
 
-    `order` tells how separated dates are written; dates without separators are always year first.
+    `order` tells how separated dates are written; dates without separators, and those with Chinese units
+    (2020年9月30日), are always year first.
     """
     clean = digits(text).strip()
     numbers = _numbers(clean, order)
@@ -70,7 +72,7 @@ def parse(text: str, calendar: Calendar = "gregorian", order: Order = "ymd") -> 
 
 
 def _numbers(clean: str, order: Order) -> tuple[int, int | None, int | None] | None:
-    solid = _SOLID.fullmatch(clean)
+    solid = _SOLID.fullmatch(clean) or _HAN.fullmatch(clean)
     if solid:
         parts = [int(n) if n else None for n in solid.groups()]
     else:

@@ -233,7 +233,7 @@ class Maker:
         at = datetime(2020, 1, 10, 9, 0) + timedelta(days=self.random.randrange(20))
         while at.date() <= self.last:
             self.visit(home, at, self.random.choice(("登门走访", "电话联络", "网络沟通")), "经常性联系")
-            at += timedelta(days=self.random.randrange(25, 110), hours=self.random.randrange(-1, 7) % 7)
+            at += timedelta(days=self.random.randrange(30, 150), hours=self.random.randrange(-1, 7) % 7)
             at = at.replace(hour=9 + self.random.randrange(8))
         for name, day in FESTIVALS:
             if day <= self.last and self.random.random() < 0.85:

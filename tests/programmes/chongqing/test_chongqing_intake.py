@@ -68,6 +68,15 @@ def test_a_sheet_reads_the_same_in_each_character_set(house: House, charset: str
     assert plain[0][0]["resourceType"] == "CareTeam"
 
 
+@pytest.mark.parametrize(("day", "at"), [("2020年9月20日", "2020年9月30日 10:00"), ("2020/9/20", "2020/09/30 10:00")])
+def test_dates_as_offices_write_them(house: House, day: str, at: str) -> None:
+    """With Chinese units, slashes, and without leading zeros: the same day as in ISO 8601."""
+    (prescription,) = made(push(house, "prescriptions", {"开方日期": day}), "MedicationRequest")
+    assert prescription["authoredOn"] == "2020-09-20"
+    (visit,) = made(push(house, "visits", {"联系时间": at}), "Encounter")
+    assert visit["period"]["start"] == "2020-09-30T10:00:00+08:00"
+
+
 def test_json_and_a_row_give_the_same_record(house: House) -> None:
     """A visit pushed at once and the same visit in the month's sheet are one record: the same keyed ids."""
     ((pushed, _),) = house.items(submission((SAMPLES / "one-visit.json").read_bytes()), context())
