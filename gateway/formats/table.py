@@ -77,10 +77,10 @@ def compile(path: str) -> TablePath:
 class Heading:
     """The column names of one sheet. `columns` maps a folded name to its index from 0."""
 
-    __slots__ = ("_found", "columns", "labels", "names", "row", "sheet")
+    __slots__ = ("_found", "columns", "folded", "labels", "names", "row", "sheet")
 
     def __init__(self, sheet: str, row: int, names: Sequence[str]) -> None:
-        self.sheet, self.row = sheet, row
+        self.sheet, self.row, self.folded = sheet, row, fold(sheet)
         self.names = tuple(name.strip() for name in names)
         self.labels = tuple(name or f"#{index}" for index, name in enumerate(self.names, 1))
         self.columns: dict[str, int] = {}
@@ -103,7 +103,7 @@ class Heading:
         """The index of the column that the path asks of a row, -1 where it asks for none of this sheet."""
         index = self._found.get(path.text)
         if index is None:
-            elsewhere = path.rows or (path.sheet and path.sheet != fold(self.sheet))
+            elsewhere = path.rows or (path.sheet and path.sheet != self.folded)
             index = self._found[path.text] = -1 if elsewhere else self.index(path)
         return index
 
@@ -161,12 +161,12 @@ class Row:
         if 0 <= index < len(cells):
             value = cells[index]
             return (Datum(value, self.first + index, self, index),) if value != "" else ()
-        if path.rows and (not path.sheet or path.sheet == fold(self.heading.sheet)):
+        if path.rows and (not path.sheet or path.sheet == self.heading.folded):
             return list(self.leaves())
         return ()
 
     def each(self, path: TablePath) -> Sequence[Row]:
-        if path.sheet and path.sheet != fold(self.heading.sheet):
+        if path.sheet and path.sheet != self.heading.folded:
             return ()
         return (self,) if path.rows or self.get(path) else ()
 

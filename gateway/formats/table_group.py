@@ -39,7 +39,7 @@ class RowGroup:
 
     def _named(self, path: TablePath) -> Iterator[Row]:
         for row in self.rows:
-            sheet = fold(row.heading.sheet)
+            sheet = row.heading.folded
             if path.sheet == sheet or (not path.sheet and (sheet == self._sheets[0] or not path.rows)):
                 yield row
 
