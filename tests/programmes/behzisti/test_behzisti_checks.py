@@ -285,3 +285,34 @@ def test_owner_and_group_are_checked_for_fhir_senders() -> None:
     condition["category"].append(condition["category"][1])
     (result,) = examined(json.write(bundle), media.FHIR_JSON)
     assert "BZ-117" in {f.code for f in result.findings}
+
+
+@pytest.mark.parametrize(
+    ("day", "start", "wanted"),
+    [
+        ("1400/01/01", "08:30", "2021-03-21T08:30:00+03:30"),
+        ("1400/01/02", "08:30", "2021-03-22T08:30:00+04:30"),  # summer time began that night
+        ("1400/06/30", "08:30", "2021-09-21T08:30:00+04:30"),
+        ("1400/06/31", "08:30", "2021-09-22T08:30:00+03:30"),
+        ("1401/01/02", "00:30", None),  # the clocks skipped it
+        ("1401/06/30", "08:30", "2022-09-21T08:30:00+04:30"),  # the last summer time
+        ("1402/01/02", "00:30", "2023-03-22T00:30:00+03:30"),
+        ("1399/12/30", "۸:۳۰", "2021-03-20T08:30:00+03:30"),  # a leap year
+        ("1400/12/30", "08:30", None),
+        ("1399/06/30", "08:30", "2020-09-20T08:30:00+04:30"),
+        ("1399/06/31", "08:30", "2020-09-21T08:30:00+03:30"),
+        ("1399/07/31", "08:30", None),
+    ],
+)
+def test_days_and_clocks_are_those_of_their_year(day: str, start: str, wanted: str | None) -> None:
+    """Leap days, month ends, Nowruz, and summer time until 1401: what did not exist is told at its cell."""
+    book = copy.deepcopy(_book())
+    book["جلسات"], book["حضور"] = [book["جلسات"][0] | {"تاریخ": day, "ساعت شروع": start}], []
+    results = [each for each in lab.taken(as_json(book), media.JSON) if each.mapping == "behzisti/month"]
+    (session,) = [each for result in results for each in result.resources if each["resourceType"] == "Procedure"] or [
+        {}
+    ]
+    assert session.get("performedPeriod", {}).get("start") == wanted
+    faults = [f.place.path for result in results for f in result.findings if f.severity == "error" and f.place]
+    assert bool(faults) is (wanted is None)
+    assert all(path.startswith("$.جلسات[0]") for path in faults)

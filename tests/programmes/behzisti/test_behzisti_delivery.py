@@ -52,7 +52,7 @@ async def test_a_month_of_fifty_clients_is_delivered_and_reported_in_ten_seconds
         verdicts = [line["verdict"] for line in arrivals.read(tmp_path / "arrivals.jsonl") if "verdict" in line]
         assert {(each["result"], each["signature"]) for each in verdicts} == {("created", "verified")}
     print(f"upload to delivered and reported: {took:.1f} s, {clients} clients, {len(book['جلسات'])} sessions")
-    assert took < SECONDS * 3  # other work runs on the machine of the tests; bench/behzisti.py measures alone
+    assert took < SECONDS * 3  # alone it stays below ten; other work runs where tests run
 
 
 async def test_a_faulty_cell_comes_back_marked_and_explained_in_persian(tmp_path: Path) -> None:
