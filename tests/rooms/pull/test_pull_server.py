@@ -47,7 +47,8 @@ async def test_a_certificate_is_a_repository(home: House, tmp_path: Path) -> Non
         return None if found is None else identities.by_certificate(found, clock.now())
 
     settings = Pull(repository=(Repository(sender="north"),))
-    app = pull.make_app(settings, (sender,), home.ledger, DEFINITIONS, clock, events, KEY, by_certificate, verify)
+    api = pull.make_api(settings, (sender,), home.ledger, DEFINITIONS, clock, events, KEY, by_certificate, verify, {})
+    app = pull.make_app(api)
     tls = Tls(certificate=str(server[0]), key=str(server[1]), client_ca=str(tmp_path / "ca.pem"))
     running = HttpServer(Starlette(routes=[Mount("/fhir", app=app)]), Http(port=0, tls=tls))
     await running.start()
