@@ -92,6 +92,10 @@ def members(m: Maker) -> None:
     home, other = m.take(), m.take()
     person = other.members[0]
     own = next(r for r in m.rows_of("成员", other) if r["身份证号"] == person.id)
+    own.pop("签约需求日期", None)  # whose contract would be with the other household's doctor
+    own.pop("未签约原因", None)
+    for row in [r for r in m.rows_of("签约", other) if r["身份证号"] == person.id]:
+        m.drop("签约", row)
     m.made.rows["成员"].append(
         {**own, "户编号": home.number, "乡镇编码": home.township, "与户主关系": "子女", "入户日期": "2020-04-01"}
     )
