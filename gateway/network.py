@@ -16,13 +16,13 @@ import hashlib
 import ipaddress
 import ssl
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import unquote, urlsplit
 
 import httpcore
 import structlog
@@ -34,6 +34,9 @@ from gateway.handshake import Guarded, PeerRefused
 from gateway.ports import MaybeSent, NotSent
 from gateway.settings import Peer
 
+if TYPE_CHECKING:
+    from gateway.sftp import FileServer
+
 # httpcore imports sniffio at every lock of every request. Where it is not installed, each of those is a search of the
 # whole import path, and cost more than the request itself; this makes it the immediate ImportError that it will be.
 if find_spec("sniffio") is None:
@@ -41,7 +44,7 @@ if find_spec("sniffio") is None:
 
 log: Final = structlog.get_logger("gateway.network")
 
-PORTS: Final = {"https": 443, "http": 80, "mllp": 2575}
+PORTS: Final = {"https": 443, "http": 80, "mllp": 2575, "sftp": 22}
 KEEPALIVE_SECONDS: Final = 3.0  # shorter than what servers keep, so that a reused connection is rarely a dead one
 MAX_CONNECTIONS: Final = 64
 END_HEAD: Final = b"\r\n\r\n"
@@ -334,11 +337,19 @@ class _Line:
             await pool.aclose()
 
 
+def _file_servers(peers: Mapping[str, Peer]) -> Mapping[str, FileServer]:
+    from gateway.sftp import FileServer  # its library is only loaded where there is such a peer
+
+    return {name: FileServer(name, peer, origin_of(peer.origin)) for name, peer in peers.items()}
+
+
 class Outbound:
     """`ports.Network` over httpcore and asyncio, built from the `[peer.NAME]` entries of the settings."""
 
     def __init__(self, peers: Mapping[str, Peer], context: Callable[[Peer], ssl.SSLContext] = tls_context) -> None:
-        self._lines = {name: _Line(name, peer, context) for name, peer in peers.items()}
+        shelves = {name: peer for name, peer in peers.items() if peer.origin.startswith("sftp:")}
+        self._lines = {name: _Line(name, peer, context) for name, peer in peers.items() if name not in shelves}
+        self._files = _file_servers(shelves) if shelves else {}
 
     async def aclose(self) -> None:
         """Close every pooled connection."""
@@ -402,6 +413,29 @@ class Outbound:
         finally:
             if writer is not None:
                 writer.transport.abort() if not sent else writer.close()
+
+    async def put_files(
+        self, peer: str, folder: str, files: Sequence[tuple[str, bytes]], ending: str, timeout: float
+    ) -> None:
+        """Let files appear in a folder of an SFTP server, one after the other, each whole or not at all.
+
+        Raises `NotSent` where the last of them did not appear, `MaybeSent` where nobody knows; nothing else.
+        """
+        server, path = self._file_server(peer, folder)
+        await server.put(path, files, ending, timeout)
+
+    async def get_file(self, peer: str, url: str, limit: int, timeout: float) -> bytes | None:
+        """A file of an SFTP server, at most `limit` bytes of it; None where there is none; otherwise `NotSent`."""
+        server, path = self._file_server(peer, url)
+        return await server.get(path, limit, timeout)
+
+    def _file_server(self, peer: str, url: str) -> tuple[FileServer, str]:
+        server = self._files.get(peer)
+        if server is None:
+            raise NotSent("GW-NET-008")
+        if origin_of(url) != server.origin:
+            raise NotSent("GW-NET-004")
+        return server, unquote(urlsplit(url).path)
 
     async def _connect(self, line: _Line, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         await line.renew()

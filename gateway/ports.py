@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from gateway.formats.views import Answered, KeptFinding, Statement
+from gateway.kept import JournalEntry, KeptAudit, KeptResource, Parked, Queue, SubmissionStatus
 from gateway.message import (
     Answer,
     Attempt,
@@ -24,18 +25,12 @@ from gateway.message import (
     Finding,
     ItemRecord,
     ItemResult,
-    JournalEntry,
     Json,
-    KeptAudit,
-    KeptResource,
     Outcome,
-    Parked,
-    Queue,
     Receipt,
     RegistryEntry,
     Step,
     Submission,
-    SubmissionStatus,
 )
 
 
@@ -407,6 +402,16 @@ class Network(Protocol):
 
     async def mllp(self, peer: str, host: str, port: int, frame: bytes, timeout: float) -> bytes:
         """Send one framed message and return the framed answer."""
+        ...
+
+    async def put_files(
+        self, peer: str, folder: str, files: Sequence[tuple[str, bytes]], ending: str, timeout: float
+    ) -> None:
+        """Let files (name, bytes) appear in a remote folder in this order, each whole or not at all."""
+        ...
+
+    async def get_file(self, peer: str, url: str, limit: int, timeout: float) -> bytes | None:
+        """The first `limit` bytes of a remote file, None where there is none."""
         ...
 
 

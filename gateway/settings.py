@@ -103,10 +103,13 @@ class Sender(Part, frozen=True, kw_only=True):
 class Peer(Part, frozen=True, kw_only=True):
     """TLS towards one peer: trust anchors, our certificate, pins. `origin` must match exactly."""
 
-    origin: str  # "https://host:port" or "mllp://host:port"
+    origin: str  # "https://host:port", "mllp://host:port" or "sftp://host:port"
     ca: str | None = None
     certificate: str | None = None
-    key: str | None = None
+    key: str | None = None  # for SFTP: the account's private key (OpenSSH or PEM)
+    key_password: str = ""  # SFTP only; "env:NAME" or a path
+    user: str = ""  # SFTP only: the account
+    host_keys: tuple[str, ...] = ()  # SFTP only: the server's public keys, "ssh-ed25519 AAAA…"
     pins: tuple[str, ...] = ()
     plaintext: bool = False  # only ever allowed towards loopback
     connect_seconds: float = 5.0

@@ -1,6 +1,7 @@
 """File drop: the message appears in a folder whole or not at all (write aside, sync, rename, sync the folder).
 
-`url` is the folder as a path or file:// URL. Options: `name` ("{exchange}.json"; {document} and {number} too),
+`url` is the folder as a path, a file:// URL, or sftp://host:port/folder of the peer (/~/folder: below the account's
+own). Options: `name` ("{exchange}.json"; {document} and {number} too),
 `aside` (".partial", the ending of unfinished files). The body is the national message of `body`, or the document's
 exact bytes. `signature` ("evidence") puts the document's detached JWS beside it first, as NAME.jws; only where the body
 is the document itself. `receipts` is a folder in which the reader answers with NAME.receipt, a JSON file: until it is
@@ -11,17 +12,11 @@ A repeated delivery of the same bytes under the same name is the same file, so n
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import hashlib
-import os
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
-from gateway.deliver import judge, paths
+from gateway.deliver import folders, judge, paths
 from gateway.deliver.wires import Parts
 from gateway.errors import Broken, GatewayError, Misconfigured, finding
 from gateway.formats import json
@@ -47,14 +42,16 @@ class FileDrop:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         url = parts.destination.url
-        self._folder = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else Path(url)
+        self._ending = parts.option("aside", ".partial")
         self._name = parts.option("name", "{exchange}.json")
         if not url or "/" in self._name or self._name.startswith("."):
             raise Misconfigured(detail=f"destination {parts.destination.id}: folder or name cannot be used")
+        self._folder = folders.folder(url, parts)
         self._signed = parts.option("signature") == "evidence"
         if self._signed and parts.destination.body:
             raise Misconfigured(detail=f"destination {parts.destination.id}: the evidence signs the document itself")
-        self._answers = Path(parts.option("receipts")) if parts.option("receipts") else None
+        answers = parts.option("receipts")
+        self._answers = folders.folder(answers, parts) if answers else None
         self._success = paths.Condition(parts.option("success", "$.status = ACCEPTED"))
         self._rejected = paths.Condition(parts.option("rejected", "$.status = REJECTED"))
         self._code = paths.compile_path(parts.option("code", "$.error.code"))
@@ -83,33 +80,15 @@ class FileDrop:
         if not end:
             raise Broken(reference="attempt bytes")
         name, _, jws = head.decode().partition("\t")
+        files = [(name, body)]
+        if jws:
+            files.insert(0, (f"{name}.jws", jws.encode()))
         try:
-            if jws:
-                await asyncio.to_thread(self._put, f"{name}.jws", jws.encode())
-            await asyncio.to_thread(self._put, name, body)
+            await self._folder.put(files, self._ending)
         except OSError as error:
             found = finding(NOT_WRITTEN, detail=error.strerror or "")
             return Outcome(state="due", codes=(NOT_WRITTEN,), findings=(found,))
         return Outcome(state="delivered" if self._answers is None else "awaiting")
-
-    def _put(self, name: str, body: bytes) -> None:
-        target = self._folder / name
-        aside = self._folder / f".{name}{self._parts.option('aside', '.partial')}"
-        try:
-            with aside.open("wb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.rename(target)
-        except OSError:
-            with contextlib.suppress(OSError):
-                aside.unlink()
-            raise
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     async def reconcile(self, exchange: Exchange, attempt: Attempt) -> Outcome | None:
         """The folder can be asked: the same bytes under the name are delivered, no file is due.
@@ -117,23 +96,25 @@ class FileDrop:
         A consumer that removes what it has read leaves no trace; where that is so, set `on_unknown` to hold.
         """
         head, _, body = attempt.request.partition(b"\n")
-        name = head.partition(b"\t")[0]
+        name = head.partition(b"\t")[0].decode()
         if self._answers is not None:
-            told = await asyncio.to_thread(self._receipt, self._answers / f"{name.decode()}.receipt")
+            told = self._receipt(await self._answers.get(f"{name}.receipt", _RECEIPT + 1))
             if told is not None:
                 return told
-        found = await asyncio.to_thread(self._digest, name.decode())
+        found = await self._folder.get(name, len(body) + 1)
         if found is None:
             return Outcome(state="due", codes=(judge.NOT_FOUND,))
-        if found != hashlib.sha256(body).hexdigest():
+        if found != body:
             return Outcome(state="unknown")
         return Outcome(state="delivered", codes=(judge.FOUND,)) if self._answers is None else Outcome(state="awaiting")
 
-    def _receipt(self, path: Path) -> Outcome | None:
+    def _receipt(self, read: bytes | None) -> Outcome | None:
         """What the reader's receipt says; None where there is none that can be read to its end."""
+        if read is None:
+            return None
         try:
-            answer = json.read(path.read_bytes(), _RECEIPT)
-        except (OSError, GatewayError):
+            answer = json.read(read, _RECEIPT)
+        except GatewayError:
             return None
         given = paths.take(self._receipts, answer)
         if self._success.holds(answer) and given.keys() == self._receipts.keys():
@@ -143,9 +124,3 @@ class FileDrop:
             found = finding(judge.REJECTED, detail=said)
             return Outcome(state="rejected", codes=(judge.REJECTED,), findings=(found,))
         return Outcome(state="unknown", codes=(judge.UNREADABLE,))
-
-    def _digest(self, name: str) -> str | None:
-        try:
-            return hashlib.sha256((self._folder / name).read_bytes()).hexdigest()
-        except OSError:
-            return None

@@ -50,6 +50,7 @@ ROOMS = {
 }
 SHARED = {
     "message",
+    "kept",
     "value",
     "ports",
     "errors",
@@ -122,6 +123,7 @@ ONE_PLACE = {
     r"^(json|orjson|ujson)\.loads?$|^json\.JSONDecoder$|^msgspec\.json\.(decode|Decoder)$": {"gateway/formats/json.py"},
     r"^yaml\.": {"gateway/formats/yaml.py"},
     r"^httpx\.|^httpcore\.|^socket\.create_connection$|^asyncio\.open_connection$": {"gateway/network.py"},
+    r"^asyncssh\.": {"gateway/sftp.py"},
     r"^nats\.(?!errors|js)": {"gateway/broker.py"},
     r"load_pem_private_key|load_der_private_key|load_key_and_certificates|load_pkcs12": {"gateway/sign/keys.py"},
     r"^(pickle|marshal|shelve|dill)\.|^eval$|^os\.system$|^subprocess\.": set(),
@@ -149,6 +151,16 @@ def test_dangerous_constructors_stay_in_one_file(pattern: str) -> None:
                     continue
                 found.add(f"{where}:{line} {name}")
     assert not found
+
+
+def test_file_servers_are_reached_through_the_network_alone() -> None:
+    """SFTP is a file of its own for its length, not a second way out."""
+    users = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if "gateway.sftp" in {n.removesuffix(".FileServer") for n in imports(path)}
+    }
+    assert users == {"gateway/network.py"}
 
 
 def test_statements_run_only_in_the_store() -> None:
