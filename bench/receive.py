@@ -24,7 +24,7 @@ import uvloop
 
 from gateway import store as stores
 from gateway.clock import SystemClock
-from gateway.message import SubmissionStatus
+from gateway.kept import SubmissionStatus
 from gateway.receive.door import Door
 from gateway.receive.framing import wrap
 from gateway.receive.http import make_app

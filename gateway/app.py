@@ -35,7 +35,8 @@ from gateway.errors import GatewayError, Misconfigured, StorageFailed
 from gateway.flow import NEW, Room, Thing
 from gateway.handshake import PeerTrust, guard
 from gateway.idkey import id_key
-from gateway.message import Exchange, Json, Move, Outcome, Step, SubmissionStatus
+from gateway.kept import SubmissionStatus
+from gateway.message import Exchange, Json, Move, Outcome, Step
 from gateway.network import Outbound, tls_context
 from gateway.operate import handlers
 from gateway.pool import Pool

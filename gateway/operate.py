@@ -21,7 +21,8 @@ from gateway.desk.admin import Handler
 from gateway.errors import GatewayError, Misconfigured
 from gateway.flow import FINAL, Room, Thing, waiting
 from gateway.formats import json
-from gateway.message import Conformity, Exchange, Json, Move, Pause, RegistryEntry, Step, SubmissionStatus
+from gateway.kept import SubmissionStatus
+from gateway.message import Conformity, Exchange, Json, Move, Pause, RegistryEntry, Step
 from gateway.settings import Settings
 from gateway.sign import watch
 from gateway.store import Ledger

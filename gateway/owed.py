@@ -16,7 +16,8 @@ from gateway.clock import Clock
 from gateway.desk.admin import Handler
 from gateway.errors import GatewayError
 from gateway.formats import json
-from gateway.message import Document, Exchange, Json, KeptAudit, Step
+from gateway.kept import KeptAudit
+from gateway.message import Document, Exchange, Json, Step
 from gateway.settings import Settings
 from gateway.store import Ledger
 

@@ -18,7 +18,8 @@ from gateway import flow
 from gateway.clock import Clock
 from gateway.flow import NEW, Thing
 from gateway.formats.standing import Backlog
-from gateway.message import Exchange, Queue, Step
+from gateway.kept import Queue
+from gateway.message import Exchange, Step
 
 Counts = Mapping[str, Mapping[str, tuple[int, datetime | None]]]
 

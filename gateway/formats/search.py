@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from gateway.message import Document, KeptResource, StoredResource
+from gateway.kept import KeptResource
+from gateway.message import Document, StoredResource
 from gateway.value import Value
 
 Kind = Literal["token", "string", "reference", "date", "number"]

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from gateway.formats.search import AnyOf, Scope, Search
-from gateway.message import AuditRecord, Json, KeptResource
+from gateway.kept import KeptResource
+from gateway.message import AuditRecord, Json
 from gateway.value import Value
 
 

@@ -12,7 +12,8 @@ from starlette.responses import Response, StreamingResponse
 from gateway.errors import Broken, NotAllowed
 from gateway.formats import json
 from gateway.formats.standing import Export, Line
-from gateway.message import Json, KeptResource
+from gateway.kept import KeptResource
+from gateway.message import Json
 from gateway.pull import present, respond
 from gateway.pull.access import Caller
 from gateway.pull.api import Api

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Final, Literal
 
 from gateway.formats.standing import Event, Subscribed
-from gateway.message import Json, KeptResource
+from gateway.kept import KeptResource
+from gateway.message import Json
 from gateway.pull import present
 from gateway.pull.instants import text
 from gateway.pull.parameters import Definitions

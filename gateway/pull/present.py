@@ -7,7 +7,8 @@ from typing import Final, Literal
 import msgspec
 
 from gateway.formats import json
-from gateway.message import Json, KeptResource
+from gateway.kept import KeptResource
+from gateway.message import Json
 from gateway.pull.instants import text
 from gateway.pull.parameters import Definitions
 

@@ -14,7 +14,8 @@ from gateway.errors import Broken, NotAllowed, Refused
 from gateway.fhirpath import StructureModel
 from gateway.formats import json
 from gateway.formats.search import AnyOf, IsDate, RefersTo
-from gateway.message import Document, Json, KeptResource
+from gateway.kept import KeptResource
+from gateway.message import Document, Json
 from gateway.pull import present, respond
 from gateway.pull.access import Caller
 from gateway.pull.instants import LATEST, micros, text

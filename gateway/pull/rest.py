@@ -13,7 +13,8 @@ from starlette.responses import Response
 from gateway.errors import NotAllowed, Refused
 from gateway.formats import json
 from gateway.formats.search import Hit
-from gateway.message import Json, KeptResource
+from gateway.kept import KeptResource
+from gateway.message import Json
 from gateway.pull import capability, present, query, records, respond, search
 from gateway.pull.access import Caller
 from gateway.pull.api import Api, Listing, count_of, form, known, one, since_of, strict

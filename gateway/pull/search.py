@@ -18,7 +18,8 @@ from gateway.clock import Clock
 from gateway.errors import Refused
 from gateway.formats import json
 from gateway.formats.search import AnyOf, ReferenceRow, RefersTo, Search, Searchable
-from gateway.message import Json, KeptResource
+from gateway.kept import KeptResource
+from gateway.message import Json
 from gateway.pull import present
 from gateway.pull.access import Caller
 from gateway.pull.parameters import DOCUMENT, Definitions

@@ -15,18 +15,8 @@ from fhir.resources.R4B.operationoutcome import OperationOutcome
 
 from gateway import errors
 from gateway.formats import json
-from gateway.message import (
-    Exchange,
-    Finding,
-    ItemRecord,
-    ItemStatus,
-    JournalEntry,
-    Json,
-    Language,
-    Lineage,
-    Loss,
-    SubmissionStatus,
-)
+from gateway.kept import ItemStatus, JournalEntry, SubmissionStatus
+from gateway.message import Exchange, Finding, ItemRecord, Json, Language, Lineage, Loss
 
 FHIR: Final = "application/fhir+json"
 PROBLEM: Final = "application/problem+json"

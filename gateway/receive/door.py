@@ -17,7 +17,8 @@ import structlog
 from gateway.clock import Clock
 from gateway.errors import GatewayError, StaleState, StorageFailed, finding
 from gateway.formats import hl7v2
-from gateway.message import Answer, Finding, Step, Submission, SubmissionStatus
+from gateway.kept import SubmissionStatus
+from gateway.message import Answer, Finding, Step, Submission
 from gateway.ports import Settled, Store
 from gateway.receive import acceptance, ids
 from gateway.receive.acceptance import Arrival, Judged

@@ -31,7 +31,8 @@ from gateway import errors
 from gateway.clock import Clock
 from gateway.errors import Broken, GatewayError, NotAllowed, finding
 from gateway.formats import json, media
-from gateway.message import Finding, Json, Language, SubmissionStatus
+from gateway.kept import SubmissionStatus
+from gateway.message import Finding, Json, Language
 from gateway.ports import Store
 from gateway.receive import acceptance, answers, hl7, preview
 from gateway.receive.acceptance import KEPT_OF_TOO_LARGE, Arrival

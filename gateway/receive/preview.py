@@ -15,7 +15,8 @@ import msgspec
 
 from gateway.errors import Refused
 from gateway.formats import media, table_write
-from gateway.message import AuditRecord, Finding, ItemResult, Json, Language, Place, Step, Submission, SubmissionStatus
+from gateway.kept import SubmissionStatus
+from gateway.message import AuditRecord, Finding, ItemResult, Json, Language, Place, Step, Submission
 from gateway.receive import answers
 from gateway.receive.acceptance import REST
 

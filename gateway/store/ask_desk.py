@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Select, Table, bindparam, func, select
 
-from gateway.message import Parked, Queue
+from gateway.kept import Parked, Queue
 from gateway.store import schema
 from gateway.store.order import LIMIT, ONE, word
 from gateway.store.reading import Reading

@@ -10,7 +10,8 @@ from sqlalchemy import BindParameter, Integer, and_, bindparam, exists, func, or
 
 from gateway import flow
 from gateway.flow import Thing
-from gateway.message import Answer, Exchange, ItemRecord, ItemStatus, JournalEntry, Submission, SubmissionStatus
+from gateway.kept import ItemStatus, JournalEntry, SubmissionStatus
+from gateway.message import Answer, Exchange, ItemRecord, Submission
 from gateway.store import rows
 from gateway.store.order import LIMIT, ONE, word
 from gateway.store.reading import Reading, whole

@@ -12,7 +12,8 @@ from sqlalchemy import and_, bindparam, select
 from gateway import flow
 from gateway.flow import Thing
 from gateway.formats import json
-from gateway.message import AuditRecord, KeptAudit, KeptResource
+from gateway.kept import KeptAudit, KeptResource
+from gateway.message import AuditRecord
 from gateway.store import chain, rows, schema
 from gateway.store.order import LIMIT, ONE
 from gateway.store.reading import Columns, Reading

@@ -16,6 +16,7 @@ from gateway.clock import Clock
 from gateway.errors import Misconfigured, StorageFailed
 from gateway.formats.search import Hit, Indexer, IndexRow, Scope, Search
 from gateway.formats.views import Views
+from gateway.kept import JournalEntry, KeptAudit, KeptResource, Parked, Queue, SubmissionStatus
 from gateway.message import (
     Answer,
     Attempt,
@@ -25,15 +26,9 @@ from gateway.message import (
     Document,
     Exchange,
     ItemRecord,
-    JournalEntry,
-    KeptAudit,
-    KeptResource,
-    Parked,
-    Queue,
     RegistryEntry,
     Step,
     Submission,
-    SubmissionStatus,
 )
 from gateway.store import (
     ask_delivery,

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Row, Table
 
 from gateway.formats import json
+from gateway.kept import JournalEntry, KeptResource
 from gateway.message import (
     Answer,
     Attempt,
@@ -19,8 +20,6 @@ from gateway.message import (
     Exchange,
     ItemRecord,
     ItemResult,
-    JournalEntry,
-    KeptResource,
     Receipt,
     RegistryEntry,
     StoredResource,

@@ -14,7 +14,8 @@ from sqlalchemy.exc import OperationalError
 
 from gateway.errors import TooLarge
 from gateway.formats.search import AnyOf, HasId, Hit, Order, Scope, Search
-from gateway.message import Document, KeptResource
+from gateway.kept import KeptResource
+from gateway.message import Document
 from gateway.store import rows, schema
 from gateway.store import search_tables as tables
 from gateway.store.ask_delivery import document

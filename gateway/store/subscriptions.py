@@ -16,7 +16,8 @@ from gateway.errors import StaleState
 from gateway.formats import json
 from gateway.formats.search import AnyOf, Scope
 from gateway.formats.standing import Backlog, Candidate, Columns, Event, Subscribed
-from gateway.message import AuditRecord, KeptResource
+from gateway.kept import KeptResource
+from gateway.message import AuditRecord
 from gateway.store import schema, search_ask
 from gateway.store import search_tables as tables
 from gateway.store.calls import Calls

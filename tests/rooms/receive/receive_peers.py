@@ -19,7 +19,8 @@ from gateway import flow
 from gateway.clock import SystemClock
 from gateway.errors import StaleState
 from gateway.flow import NEW, Thing
-from gateway.message import Answer, Committed, Finding, ItemStatus, JournalEntry, Step, Submission, SubmissionStatus
+from gateway.kept import ItemStatus, JournalEntry, SubmissionStatus
+from gateway.message import Answer, Committed, Finding, Step, Submission
 from gateway.receive.door import Door
 from gateway.receive.framing import Block, Decoder, wrap
 from gateway.receive.http import make_app

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from receive_peers import PROGRAMME, TOKEN, Certificates, Findings, House, Peer, ScriptedStore, adt, client, errs, msa
 
 from gateway.errors import Broken, Misconfigured, NotAllowed, StaleState, StorageFailed
-from gateway.message import Answer, SubmissionStatus
+from gateway.kept import SubmissionStatus
+from gateway.message import Answer
 from gateway.receive import http as front
 from gateway.receive import mllp, server, tls
 from gateway.receive.framing import wrap

@@ -12,7 +12,8 @@ from receive_peers import OTHER_TOKEN, PROGRAMME, TOKEN, Findings, House, Script
 
 from gateway.errors import finding
 from gateway.formats import json, media
-from gateway.message import Exchange, ItemRecord, ItemResult, ItemStatus, Lineage, Loss, Place
+from gateway.kept import ItemStatus
+from gateway.message import Exchange, ItemRecord, ItemResult, Lineage, Loss, Place
 from gateway.receive import http as front
 from gateway.receive.http import Reply, make_app
 from gateway.receive.server import HttpServer

@@ -13,7 +13,7 @@ from receive_peers import PROGRAMME, House, Peer, adt, client, msa
 
 from gateway import store as stores
 from gateway.clock import SystemClock
-from gateway.message import SubmissionStatus
+from gateway.kept import SubmissionStatus
 from gateway.receive import callbacks
 from gateway.settings import Callback, Sender
 from gateway.store import Ledger

@@ -12,7 +12,8 @@ from receive_peers import OTHER_TOKEN, PROGRAMME, House, ScriptedStore, client
 
 from gateway.errors import finding
 from gateway.formats import media
-from gateway.message import Finding, ItemResult, ItemStatus, Place, Submission, SubmissionStatus
+from gateway.kept import ItemStatus, SubmissionStatus
+from gateway.message import Finding, ItemResult, Place, Submission
 from gateway.receive.http import make_app
 from gateway.receive.preview import Preview
 from gateway.receive.server import HttpServer

@@ -24,7 +24,7 @@ from test_sign_faults import DAY, FAULTS, World
 
 from gateway.clock import SystemClock
 from gateway.handshake import PeerTrust, guard, read_chain
-from gateway.message import SubmissionStatus
+from gateway.kept import SubmissionStatus
 from gateway.network import Outbound, tls_context
 from gateway.ports import NotSent
 from gateway.receive.http import make_app

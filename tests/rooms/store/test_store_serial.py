@@ -14,7 +14,8 @@ from store_servers import Where
 
 from gateway.errors import StaleState
 from gateway.flow import NEW, Room, Thing
-from gateway.message import Step, SubmissionStatus
+from gateway.kept import SubmissionStatus
+from gateway.message import Step
 from gateway.receive.acceptance import Arrival
 from gateway.receive.door import Door, Rendered, Verdict
 from gateway.settings import Sender
