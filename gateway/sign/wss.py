@@ -23,7 +23,7 @@ from lxml import etree
 
 from gateway.errors import Refused
 from gateway.formats import xml
-from gateway.sign import xmlshape
+from gateway.sign import xmlshape, xmlwrite
 from gateway.sign.keys import KeyHandle
 from gateway.sign.replay import Memory
 from gateway.sign.trust import Names, Trust
@@ -43,6 +43,8 @@ Part = Literal["Timestamp", "To", "MessageID", "Body"]
 AUTH_01: Final[tuple[Part, ...]] = ("Timestamp", "To")
 AUTH_02: Final[tuple[Part, ...]] = ("Timestamp", "To", "MessageID")
 INTEGRITY_01: Final[tuple[Part, ...]] = ("Timestamp", "To", "MessageID", "Body")
+_EXCLUSIVELY: Final = xmlwrite.transforms(EXC_C14N)
+etree.register_namespace("wsu", WSU)  # so that an id that is set in a tree is written as one that is put into bytes
 CLOCK: Final = timedelta(seconds=5)
 
 
@@ -76,40 +78,134 @@ def secure(
     root = xmlshape.strict_root(envelope)
     soap = etree.QName(root).namespace or SOAP11
     header = root.find(f"{{{soap}}}Header")
-    if header is None:
-        header = etree.Element(f"{{{soap}}}Header")
-        root.insert(0, header)
-    _addressing(header, to, message_id or f"urn:uuid:{uuid.uuid4()}")
-    security = etree.SubElement(header, f"{{{WSSE}}}Security", nsmap={"wsse": WSSE, "wsu": WSU, "ds": xmlshape.DS})
-    security.set(f"{{{soap}}}mustUnderstand", "1")
-    token = etree.SubElement(security, f"{{{WSSE}}}BinarySecurityToken", ValueType=X509V3, EncodingType=BASE64)
-    token.text = base64.b64encode(handle.der).decode("ascii")
-    stamp = etree.SubElement(security, f"{{{WSU}}}Timestamp")
-    etree.SubElement(stamp, f"{{{WSU}}}Created").text = _written(now)
-    etree.SubElement(stamp, f"{{{WSU}}}Expires").text = _written(now + timedelta(seconds=lifetime))
-    covered = [_part(root, header, security, part) for part in parts]
-    for element in (token, *covered):
-        if element.get(_ID) is None:
-            element.set(_ID, f"id-{uuid.uuid4()}")
-    _sign(security, token, covered, handle)
-    return xml.write(root)
+    id = f"id-{uuid.uuid4()}"
+    fresh = _addressing(header, id, to, message_id or f"urn:uuid:{uuid.uuid4()}")
+    stamp = _canonical("wsu:Timestamp", f' xmlns:wsu="{WSU}"', f"{id}-stamp", _times(now, lifetime))
+    covered, marks = [], set()
+    for part in parts:
+        made = stamp if part == "Timestamp" else fresh.get(part)
+        if made is None:
+            element = _existing(root, header, soap, part)
+            if element.get(_ID) is None:
+                element.set(_ID, f"{id}-{part}")
+                marks.add(part)
+            made = (str(element.get(_ID)), xmlshape.canonical(element, EXC_C14N))
+        covered.append((f"#{made[0]}", made[1], _EXCLUSIVELY, ""))
+    security = _security(soap, f"{id}-token", stamp[1], covered, handle)
+    block = b"".join((*(data for _, data in fresh.values()), security))
+    mark = f' xmlns:wsu="{WSU}" wsu:Id="{id}-Body"'.encode() if marks else b""
+    plain = marks <= {"Body"} and (not mark or (b"xmlns:wsu" not in envelope and _marked(covered, mark)))
+    spliced = _spliced(envelope, root, header, mark, block) if plain else None
+    return spliced or _rewritten(root, header, soap, block)
 
 
-def _addressing(header: etree._Element, to: str, message_id: str) -> None:
-    for name, value in (("To", to), ("MessageID", message_id)):
-        if value and header.find(f"{{{WSA}}}{name}") is None:
-            etree.SubElement(header, f"{{{WSA}}}{name}", nsmap={"wsa": WSA}).text = value
+def _marked(covered: Sequence[xmlwrite.Covered], mark: bytes) -> bool:
+    """Whether the tree writes the Body's new id as `mark` does; it has its own prefix where the namespace is known."""
+    return any(mark[mark.rindex(b" ") :] in data for _, data, _, _ in covered)
+
+
+_Made = tuple[str, bytes]
+"""The id of an element that is written here, and its canonical bytes, which are also what stands in the message."""
+
+
+def _addressing(header: etree._Element | None, id: str, to: str, message_id: str) -> dict[str, _Made]:
+    """The addressing that the header does not have yet."""
+    spaces = f' xmlns:wsa="{WSA}" xmlns:wsu="{WSU}"'
+    return {
+        name: _canonical(f"wsa:{name}", spaces, f"{id}-{name}", xmlwrite.text(value))
+        for name, value in (("To", to), ("MessageID", message_id))
+        if value and (header is None or header.find(f"{{{WSA}}}{name}") is None)
+    }
+
+
+def _canonical(name: str, spaces: str, id: str, inner: str) -> _Made:
+    return id, f'<{name}{spaces} wsu:Id="{id}">{inner}</{name}>'.encode()
+
+
+def _times(now: datetime, lifetime: int) -> str:
+    expires = _written(now + timedelta(seconds=lifetime))
+    return f"<wsu:Created>{_written(now)}</wsu:Created><wsu:Expires>{expires}</wsu:Expires>"
 
 
 def _written(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
-def _sign(security: etree._Element, token: etree._Element, covered: list[etree._Element], handle: KeyHandle) -> None:
-    references = [(f"#{e.get(_ID)}", xmlshape.canonical(e, EXC_C14N), (EXC_C14N,)) for e in covered]
-    signature = xmlshape.write_signature(security, handle, references, EXC_C14N)
-    named = etree.SubElement(etree.SubElement(signature, ds("KeyInfo")), f"{{{WSSE}}}SecurityTokenReference")
-    etree.SubElement(named, f"{{{WSSE}}}Reference", URI=f"#{token.get(_ID)}", ValueType=X509V3)
+def _existing(root: etree._Element, header: etree._Element | None, soap: str, part: Part) -> etree._Element:
+    if part == "Body":
+        return xmlshape.only(root.findall(f"{{{soap}}}Body"), part)
+    return xmlshape.only([] if header is None else header.findall(f"{{{WSA}}}{part}"), part)
+
+
+def _security(soap: str, token_id: str, stamp: bytes, covered: Sequence[xmlwrite.Covered], handle: KeyHandle) -> bytes:
+    """The Security header: certificate, Timestamp, signature."""
+    named = (
+        f'<ds:KeyInfo><wsse:SecurityTokenReference><wsse:Reference URI="#{token_id}" ValueType="{X509V3}"/>'
+        "</wsse:SecurityTokenReference></ds:KeyInfo>"
+    )
+    opened = (
+        f'<wsse:Security xmlns:wsse="{WSSE}" xmlns:wsu="{WSU}" xmlns:soap="{soap}" soap:mustUnderstand="1">'
+        f'<wsse:BinarySecurityToken ValueType="{X509V3}" EncodingType="{BASE64}" wsu:Id="{token_id}">'
+        f"{xmlwrite.base64_of(handle.der)}</wsse:BinarySecurityToken>"
+    )
+    made = xmlwrite.signature(handle, covered, EXC_C14N, named)
+    return b"".join((opened.encode(), stamp, made, b"</wsse:Security>"))
+
+
+def _spliced(
+    envelope: bytes, root: etree._Element, header: etree._Element | None, mark: bytes, block: bytes
+) -> bytes | None:
+    """The envelope's own bytes with `block` at the end of its header, and `mark` in its Body's start tag.
+
+    None where the places cannot be told from the bytes alone: then the tree is written instead. Without CDATA (and
+    there are no comments) every "<" begins a tag, so a tag that is written once is the one that the tree has.
+    """
+    if not len(root) or etree.QName(root[-1]).localname != "Body":
+        return None
+    opening = f"<{_name(root[-1])}".encode()
+    if not xmlshape.is_utf8(root) or envelope[:1] != b"<" or b"<!" in envelope or envelope.count(opening) != 1:
+        return None
+    place = _header_place(envelope, header, opening)
+    at = envelope.index(opening) + len(opening)
+    if place is None or at < place[1]:
+        return None
+    start, end, before, behind = place
+    return b"".join((envelope[:start], before, block, behind, envelope[end:at], mark, envelope[at:]))
+
+
+def _header_place(
+    envelope: bytes, header: etree._Element | None, opening: bytes
+) -> tuple[int, int, bytes, bytes] | None:
+    """What of the envelope gives way to the block, and what is put around the block."""
+    if header is None:
+        name = opening[1 : -len("Body")] + b"Header"
+        at = envelope.index(opening)
+        return at, at, b"<" + name + b">", b"</" + name + b">"
+    name = _name(header).encode()
+    if envelope.count(b"<" + name) != 1:
+        return None
+    at = envelope.find(b"</" + name + b">")
+    if at >= 0:
+        return at, at, b"", b""
+    empty = b"<" + name + b"/>"
+    at = envelope.find(empty)
+    return (at, at + len(empty), b"<" + name + b">", b"</" + name + b">") if at >= 0 else None
+
+
+def _name(element: etree._Element) -> str:
+    """The element's name as it is written."""
+    local = etree.QName(element).localname
+    return f"{element.prefix}:{local}" if element.prefix else local
+
+
+def _rewritten(root: etree._Element, header: etree._Element | None, soap: str, block: bytes) -> bytes:
+    """The tree written anew, with `block` at the end of its header."""
+    if header is None:
+        header = etree.Element(f"{{{soap}}}Header")
+        root.insert(0, header)
+    gap = etree.ProcessingInstruction(f"gap-{uuid.uuid4()}")
+    header.append(gap)
+    return xml.write(root).replace(etree.tostring(gap), block, 1)
 
 
 # --- inbound ----------------------------------------

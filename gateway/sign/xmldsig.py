@@ -11,6 +11,7 @@ import hashlib
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -19,7 +20,7 @@ from lxml import etree
 
 from gateway.errors import Refused
 from gateway.formats import xml
-from gateway.sign import xmlshape
+from gateway.sign import xmlshape, xmlwrite
 from gateway.sign.keys import KeyHandle
 from gateway.sign.trust import Names, Trust
 from gateway.sign.xmlshape import C14N, C14N11, ENVELOPED, EXC_C14N, ds
@@ -27,6 +28,10 @@ from gateway.sign.xmlshape import C14N, C14N11, ENVELOPED, EXC_C14N, ds
 XADES: Final = "http://uri.etsi.org/01903/v1.3.2#"
 _SIGNED_PROPERTIES: Final = "http://uri.etsi.org/01903#SignedProperties"
 _WHOLE: Final = ((ENVELOPED,), (ENVELOPED, C14N), (ENVELOPED, C14N11), (ENVELOPED, EXC_C14N))
+_DOCUMENT: Final = xmlwrite.transforms(ENVELOPED, C14N)
+_SINGLE: Final = xmlwrite.transforms(C14N)
+_DS: Final = {"ds": xmlshape.DS}
+_BOTH: Final = _DS | {"xades": XADES}
 _PART: Final = ((), (C14N,), (C14N11,), (EXC_C14N,))
 
 
@@ -46,71 +51,66 @@ class Verified:
 def sign(body: bytes, handle: KeyHandle) -> bytes:
     """The document with an enveloped XML-DSig signature as the last child of its root."""
     root = xmlshape.strict_root(body)
-    covered = [("", xmlshape.canonical(root, C14N), (ENVELOPED, C14N))]
-    signature = xmlshape.write_signature(root, handle, covered, C14N)
-    _key_info(signature, handle)
-    return _inserted(body, root, signature)
-
-
-def _key_info(signature: etree._Element, handle: KeyHandle) -> etree._Element:
-    info = etree.SubElement(signature, ds("KeyInfo"))
-    data = etree.SubElement(info, ds("X509Data"))
-    for der in (handle.der, *(c.public_bytes(Encoding.DER) for c in handle.chain)):
-        etree.SubElement(data, ds("X509Certificate")).text = base64.b64encode(der).decode("ascii")
-    return info
-
-
-def _inserted(body: bytes, root: etree._Element, signature: etree._Element) -> bytes:
-    """The document's own bytes with the signature before the root's end tag, which is the last one in the document."""
-    at = body.rfind(b"</")
-    if at < 0 or not xmlshape.ascii_stands(root):
-        return xml.write(root)
-    return (
-        body[:at] + etree.tostring(signature, encoding="US-ASCII", with_tail=False, xml_declaration=False) + body[at:]
-    )
+    covered = [("", xmlshape.canonical(root, C14N), _DOCUMENT, "")]
+    shown = f"<ds:KeyInfo>{xmlwrite.x509_data(handle)}</ds:KeyInfo>"
+    made = xmlwrite.signature(handle, covered, C14N, shown, scope=xmlwrite.scope(root, _DS))
+    return xmlwrite.inserted(body, root, made)
 
 
 def sign_xades(body: bytes, handle: KeyHandle, at: datetime, media_type: str = "text/xml") -> bytes:
-    """The document with an enveloped XAdES-B signature: signing time, signing certificate V2, data object format."""
+    """The document with an enveloped XAdES-B signature: signing time, signing certificate V2, data object format.
+
+    Each part that is signed is written twice: as it stands in the document, and canonical, with what is in scope.
+    """
     root = xmlshape.strict_root(body)
     whole = xmlshape.canonical(root, C14N)
     id = f"xades-{uuid.uuid4()}"
-    signature = etree.SubElement(root, ds("Signature"), {"Id": id}, nsmap={"ds": xmlshape.DS})
-    info = _key_info(signature, handle)
-    info.set("Id", f"{id}-key")
-    properties = _properties(signature, id, handle, at, media_type)
+    key, key_id = xmlwrite.x509_data(handle), f' Id="{id}-key"'
+    properties, properties_id = _properties(id, handle, at, media_type), f' Id="{id}-properties"'
+    key_scope, scope = xmlwrite.scope(root, _DS, key_id), xmlwrite.scope(root, _BOTH, properties_id)
     covered = [
-        ("", whole, (ENVELOPED, C14N)),
-        (f"#{id}-key", xmlshape.canonical(info, C14N), (C14N,)),
-        (f"#{id}-properties", xmlshape.canonical(properties, C14N), (C14N,)),
+        ("", whole, _DOCUMENT, f' Id="{id}-document"'),
+        (f"#{id}-key", f"<ds:KeyInfo{key_scope}>{key}</ds:KeyInfo>".encode(), _SINGLE, ""),
+        (
+            f"#{id}-properties",
+            f"<xades:SignedProperties{scope}>{properties}</xades:SignedProperties>".encode(),
+            _SINGLE,
+            f' Type="{_SIGNED_PROPERTIES}"',
+        ),
     ]
-    kinds: tuple[dict[str, str], ...] = ({"Id": f"{id}-document"}, {}, {"Type": _SIGNED_PROPERTIES})
-    xmlshape.fill_signature(signature, handle, covered, C14N, kinds)
-    return _inserted(body, root, signature)
+    rest = (
+        f"<ds:KeyInfo{key_id}>{key}</ds:KeyInfo>"
+        f'<ds:Object><xades:QualifyingProperties xmlns:xades="{XADES}" Target="#{id}">'
+        f"<xades:SignedProperties{properties_id}>{properties}</xades:SignedProperties>"
+        "</xades:QualifyingProperties></ds:Object>"
+    )
+    made = xmlwrite.signature(handle, covered, C14N, rest, f' Id="{id}"', xmlwrite.scope(root, _DS))
+    return xmlwrite.inserted(body, root, made)
 
 
-def _properties(signature: etree._Element, id: str, handle: KeyHandle, at: datetime, media_type: str) -> etree._Element:
-    """The Object with the qualifying properties; what is returned is the part that is signed."""
-    holder = etree.SubElement(signature, ds("Object"))
-    qualifying = etree.SubElement(holder, _xades("QualifyingProperties"), nsmap={"xades": XADES}, Target=f"#{id}")
-    properties = etree.SubElement(qualifying, _xades("SignedProperties"), Id=f"{id}-properties")
-    about = etree.SubElement(properties, _xades("SignedSignatureProperties"))
-    etree.SubElement(about, _xades("SigningTime")).text = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    named = etree.SubElement(about, _xades("SigningCertificateV2"))
-    for der in (handle.der, *(each.public_bytes(Encoding.DER) for each in handle.chain)):
-        digest = etree.SubElement(etree.SubElement(named, _xades("Cert")), _xades("CertDigest"))
-        etree.SubElement(digest, ds("DigestMethod"), Algorithm=xmlshape.SHA256)
-        value = base64.b64encode(hashlib.sha256(der).digest()).decode("ascii")
-        etree.SubElement(digest, ds("DigestValue")).text = value
-    objects = etree.SubElement(properties, _xades("SignedDataObjectProperties"))
-    form = etree.SubElement(objects, _xades("DataObjectFormat"), ObjectReference=f"#{id}-document")
-    etree.SubElement(form, _xades("Description")).text = "document"
-    etree.SubElement(form, _xades("MimeType")).text = media_type
-    return properties
+def _properties(id: str, handle: KeyHandle, at: datetime, media_type: str) -> str:
+    """What stands inside SignedProperties."""
+    time = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        f"<xades:SignedSignatureProperties><xades:SigningTime>{time}</xades:SigningTime>"
+        f"{_signing_certificate(handle.der, handle.chain)}</xades:SignedSignatureProperties>"
+        "<xades:SignedDataObjectProperties>"
+        f'<xades:DataObjectFormat ObjectReference="#{id}-document"><xades:Description>document</xades:Description>'
+        f"<xades:MimeType>{xmlwrite.text(media_type)}</xades:MimeType></xades:DataObjectFormat>"
+        "</xades:SignedDataObjectProperties>"
+    )
 
 
-def _xades(name: str) -> str:
-    return f"{{{XADES}}}{name}"
+@lru_cache(maxsize=64)
+def _signing_certificate(der: bytes, chain: tuple[x509.Certificate, ...]) -> str:
+    """SigningCertificateV2, the same for every signature of a key."""
+    digests = "".join(
+        f'<xades:Cert><xades:CertDigest><ds:DigestMethod Algorithm="{xmlshape.SHA256}"></ds:DigestMethod>'
+        f"<ds:DigestValue>{base64.b64encode(hashlib.sha256(each).digest()).decode('ascii')}</ds:DigestValue>"
+        "</xades:CertDigest></xades:Cert>"
+        for each in (der, *(above.public_bytes(Encoding.DER) for above in chain))
+    )
+    return f"<xades:SigningCertificateV2>{digests}</xades:SigningCertificateV2>"
 
 
 def verify(body: bytes, trust: Trust, at: datetime, names: Names | None = None) -> Verified:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import copy
-import hashlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -25,10 +24,9 @@ from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm, Signatur
 from signxml.exceptions import SignXMLException
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
-from gateway.errors import Misconfigured, Refused
+from gateway.errors import Refused
 from gateway.formats import xml
 from gateway.sign import algorithms, certificates
-from gateway.sign.keys import KeyHandle
 
 # at debug level the library logs the canonical bytes themselves (promise 10)
 logging.getLogger("signxml").setLevel(logging.CRITICAL + 1)
@@ -62,7 +60,7 @@ def ds(name: str) -> str:
 def strict_root(body: bytes) -> etree._Element:
     """The root of a document in which nothing can hide: no DTD, comment, processing instruction or repeated id."""
     root = xml.read(body)
-    if _HIDING(root) or root.getprevious() is not None or root.getnext() is not None:
+    if (_may_hide(body, root) and _HIDING(root)) or root.getprevious() is not None or root.getnext() is not None:
         raise Refused("GW-SIGN-049")
     if _may_repeat_ids(body, root):
         found = _IDS(root)
@@ -70,6 +68,14 @@ def strict_root(body: bytes) -> etree._Element:
         if len(ids) != len(set(ids)):
             raise Refused("GW-SIGN-048")
     return root
+
+
+def _may_hide(body: bytes, root: etree._Element) -> bool:
+    """False where no comment and no instruction can begin: behind the XML declaration there is neither of the two
+    characters that they need, and these have one spelling each. Looking for one byte costs nothing.
+    """
+    start = body.find(b"?>") + 2 if body.startswith(b"<?xml ") else 0
+    return not ascii_stands(root) or b"!" in body or body.find(b"?", start) >= 0
 
 
 def _may_repeat_ids(body: bytes, root: etree._Element) -> bool:
@@ -100,6 +106,11 @@ def ids_written(body: bytes) -> int:
 def ascii_stands(root: etree._Element) -> bool:
     """Whether the document was read in an encoding in which every ASCII byte is that character."""
     return str(root.getroottree().docinfo.encoding or "UTF-8").upper() in _PLAIN
+
+
+def is_utf8(root: etree._Element) -> bool:
+    """Whether the document was read as UTF-8."""
+    return str(root.getroottree().docinfo.encoding or "UTF-8").upper() in {"UTF-8", "UTF8"}
 
 
 _HIDING: Final = etree.XPath("//comment() | //processing-instruction()")
@@ -232,6 +243,15 @@ class _Verifier(XMLVerifier):
             nodes = standing_alone(whole, algorithm.value)
         return bytes(super()._c14n(nodes, algorithm, inclusive_ns_prefixes))
 
+    def _apply_transforms(self, payload: Any, *, transforms_node: Any, signature: Any) -> Any:
+        """A part of the document keeps what it inherits: the library takes it out of its place before."""
+        names = [] if transforms_node is None else [str(t.get("Algorithm")) for t in transforms_node]
+        method = names[-1] if names else C14N
+        if method in (C14N, C14N11) and isinstance(payload, etree._Element) and payload.getparent() is not None:
+            taken = inherited(payload, method)
+            payload = _dressed(xml.read(etree.tostring(payload, with_tail=False)), taken) if taken else payload
+        return super()._apply_transforms(payload, transforms_node=transforms_node, signature=signature)
+
 
 def prefixes(reference: etree._Element) -> list[str]:
     """The PrefixList of a reference's exclusive canonicalisation."""
@@ -253,47 +273,6 @@ def without(root: etree._Element, signature: etree._Element) -> etree._Element:
             parent.text = (parent.text or "") + removed.tail
     parent.remove(removed)
     return made
-
-
-def write_signature(
-    parent: etree._Element, handle: KeyHandle, covered: Sequence[tuple[str, bytes, Sequence[str]]], method: str
-) -> etree._Element:
-    """A ds:Signature appended to `parent`, over (URI, canonical bytes, transforms); SignedInfo by `method`.
-
-    Written here because the libraries want to hold the private key. KeyInfo is left to the caller.
-    """
-    made = etree.SubElement(parent, ds("Signature"), nsmap={"ds": DS})
-    fill_signature(made, handle, covered, method)
-    return made
-
-
-def fill_signature(
-    made: etree._Element,
-    handle: KeyHandle,
-    covered: Sequence[tuple[str, bytes, Sequence[str]]],
-    method: str,
-    attributes: Sequence[Mapping[str, str]] = (),
-) -> None:
-    """SignedInfo and SignatureValue put before whatever a ds:Signature has; `attributes` of the references in order."""
-    algorithm = METHODS.get(handle.algorithm)
-    if algorithm is None:
-        raise Misconfigured("GW-SIGN-041", algorithm=handle.algorithm)
-    info = etree.Element(ds("SignedInfo"))
-    made.insert(0, info)
-    etree.SubElement(info, ds("CanonicalizationMethod"), Algorithm=method)
-    etree.SubElement(info, ds("SignatureMethod"), Algorithm=algorithm.value)
-    for number, (uri, data, transforms) in enumerate(covered):
-        more = attributes[number] if attributes else {}
-        reference = etree.SubElement(info, ds("Reference"), {**more, "URI": uri})
-        chain = etree.SubElement(reference, ds("Transforms"))
-        for each in transforms:
-            etree.SubElement(chain, ds("Transform"), Algorithm=each)
-        etree.SubElement(reference, ds("DigestMethod"), Algorithm=SHA256)
-        digest = base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")
-        etree.SubElement(reference, ds("DigestValue")).text = digest
-    value = etree.Element(ds("SignatureValue"))
-    value.text = base64.b64encode(handle.sign(canonical(info, method))).decode("ascii")
-    made.insert(1, value)
 
 
 def certificates_in(element: etree._Element, tag: str) -> list[x509.Certificate]:

@@ -7,7 +7,6 @@ has a genuine signed document and no key; what he wants believed says EVIL.
 
 from __future__ import annotations
 
-import base64
 import copy
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ import signxml
 from lxml import etree
 
 from gateway.errors import GatewayError
-from gateway.sign import wss, xmldsig, xmlshape
+from gateway.sign import wss, xmldsig, xmlshape, xmlwrite
 from gateway.sign.dev_ca import Authority, name
 from gateway.sign.keys import KeyHandle
 from gateway.sign.replay import Seen
@@ -320,10 +319,12 @@ def second_signature_around(root: Element) -> Element:
     outer = etree.Element("outer")
     etree.SubElement(outer, "text").text = EVIL
     outer.append(root)
-    covered = [("", xmlshape.canonical(outer, xmlshape.C14N), (xmlshape.ENVELOPED, xmlshape.C14N))]
-    made = xmlshape.write_signature(outer, _STRANGER, covered, xmlshape.C14N)
-    data = etree.SubElement(etree.SubElement(made, ds("KeyInfo")), ds("X509Data"))
-    etree.SubElement(data, ds("X509Certificate")).text = base64.b64encode(_STRANGER.der).decode()
+    transforms = xmlwrite.transforms(xmlshape.ENVELOPED, xmlshape.C14N)
+    covered = [("", xmlshape.canonical(outer, xmlshape.C14N), transforms, "")]
+    shown = f"<ds:KeyInfo>{xmlwrite.x509_data(_STRANGER)}</ds:KeyInfo>"
+    scope = xmlwrite.scope(outer, {"ds": xmlshape.DS})
+    made = xmlwrite.signature(_STRANGER, covered, xmlshape.C14N, shown, scope=scope)
+    outer.append(etree.fromstring(made))
     return outer
 
 
