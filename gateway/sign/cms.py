@@ -7,6 +7,7 @@ a key that it cannot hold, so the few ASN.1 structures are put together here. RS
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Final
@@ -36,23 +37,13 @@ def sign(body: bytes, handle: KeyHandle, at: datetime, algorithm: Algorithm | No
     name = algorithm or handle.algorithm
     if name not in _ALGORITHMS:
         raise Misconfigured("GW-SIGN-041", algorithm=name)
-    hashing, signing = _ALGORITHMS[name]
-    digesting = _digest_algorithm(hashing)
-    attributes = _attributes(hashlib.new(hashing, body).digest(), handle.der, hashing, at)
-    signer = _tlv(
-        SEQUENCE,
-        _VERSION,
-        _issuer_and_serial(handle.der),
-        digesting,
-        _tlv(0xA0, attributes),
-        _signing_algorithm(signing),
-        _tlv(0x04, handle.sign(_tlv(SET, attributes), name, "der")),
-    )
-    chain = [c.public_bytes(Encoding.DER) for c in handle.chain]
-    content = _tlv(SEQUENCE, _oid("1.2.840.113549.1.7.1"))
-    shown = _tlv(0xA0, *sorted([handle.der, *chain]))
-    data = _tlv(SEQUENCE, _VERSION, _tlv(SET, digesting), content, shown, _tlv(SET, signer))
-    return _tlv(SEQUENCE, _oid("1.2.840.113549.1.7.2"), _tlv(0xA0, data))
+    fixed = _fixed(handle.der, handle.chain, name)
+    attributes = fixed.attributes(hashlib.new(_ALGORITHMS[name][0], body).digest(), at)
+    signed = _tlv(SET, attributes)
+    signature = _tlv(0x04, handle.sign(signed, name, "der"))
+    signer = _tlv(SEQUENCE, fixed.signer, b"\xa0", signed[1:], fixed.signing, signature)
+    data = _tlv(SEQUENCE, fixed.data, _tlv(SET, signer))
+    return _tlv(SEQUENCE, _SIGNED_DATA, _tlv(0xA0, data))
 
 
 SEQUENCE, SET = 0x30, 0x31
@@ -80,13 +71,11 @@ def _signing_algorithm(name: str) -> bytes:
     return bytes(algos.SignedDigestAlgorithm({"algorithm": name}).dump())
 
 
-@lru_cache(maxsize=256)
 def _issuer_and_serial(der: bytes) -> bytes:
     certificate = certificates.load(der)
     return _tlv(SEQUENCE, certificate.issuer.public_bytes(), core.Integer(certificate.serial_number).dump())
 
 
-@lru_cache(maxsize=256)
 def _signing_certificate(der: bytes, hashing: str) -> bytes:
     """The attribute that names the signing certificate (RFC 5035), whole."""
     named = _tlv(0x04, hashlib.new(hashing, der).digest())
@@ -104,6 +93,43 @@ def _digest_algorithm(name: str) -> bytes:
     return _tlv(SEQUENCE, _oid(oid[name]))
 
 
+_SIGNED_DATA: Final = _oid("1.2.840.113549.1.7.2")
+_DATA: Final = _oid("1.2.840.113549.1.7.1")
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """What every signature of a key has in common, encoded."""
+
+    signer: bytes  # version, issuer and serial number, digest algorithm
+    signing: bytes  # signature algorithm
+    data: bytes  # version, digest algorithms, content type, certificates
+    always: tuple[bytes, bytes]  # the attributes content type and signing certificate
+    before_digest: bytes
+    before_time: bytes
+
+    def attributes(self, digest: bytes, at: datetime) -> bytes:
+        """The signed attributes in DER order, without a tag around them."""
+        when = at.astimezone(UTC).strftime("%y%m%d%H%M%SZ").encode("ascii")
+        return b"".join(sorted((*self.always, self.before_digest + digest, self.before_time + when)))
+
+
+@lru_cache(maxsize=64)
+def _fixed(der: bytes, chain: tuple[x509.Certificate, ...], name: str) -> _Fixed:
+    hashing, signing = _ALGORITHMS[name]
+    digesting, size = _digest_algorithm(hashing), hashlib.new(hashing).digest_size
+    shown = _tlv(0xA0, *sorted([der, *(c.public_bytes(Encoding.DER) for c in chain)]))
+    # lengths do not depend on the value, so what stands before it is cut from an attribute with an empty one
+    return _Fixed(
+        signer=_VERSION + _issuer_and_serial(der) + digesting,
+        signing=_signing_algorithm(signing),
+        data=_VERSION + _tlv(SET, digesting) + _tlv(SEQUENCE, _DATA) + shown,
+        always=(_attribute("1.2.840.113549.1.9.3", _DATA), _signing_certificate(der, hashing)),
+        before_digest=_attribute("1.2.840.113549.1.9.4", _tlv(0x04, bytes(size)))[:-size],
+        before_time=_attribute("1.2.840.113549.1.9.5", _tlv(0x17, bytes(13)))[:-13],
+    )
+
+
 class CmsSigner:
     """A destination's signer whose value is a detached CMS signature (`ports.Signer`)."""
 
@@ -116,18 +142,6 @@ class CmsSigner:
         value = sign(body, self._handle, at)
         subject, thumb = self._handle.subject, self._handle.thumbprint.upper()
         return RawSignature(value, "application/pkcs7-signature", self._handle.der, subject, thumb, at)
-
-
-def _attributes(digest: bytes, der: bytes, hashing: str, at: datetime) -> bytes:
-    """The signed attributes in DER order, without a tag around them."""
-    when = at.astimezone(UTC).strftime("%y%m%d%H%M%SZ").encode("ascii")
-    made = (
-        _attribute("1.2.840.113549.1.9.3", _oid("1.2.840.113549.1.7.1")),
-        _attribute("1.2.840.113549.1.9.4", _tlv(0x04, digest)),
-        _attribute("1.2.840.113549.1.9.5", _tlv(0x17, when)),
-        _signing_certificate(der, hashing),
-    )
-    return b"".join(sorted(made))
 
 
 def _to_sign(attributes: cms.CMSAttributes) -> bytes:

@@ -94,9 +94,10 @@ def signed(
     encoding: Encoding = "raw",
 ) -> str:
     """The same for a header that is already encoded: one that names a chain costs as much as signing by P-256."""
-    middle = encode(payload).encode("ascii") if encoded else payload
-    signature = encode(handle.sign(first.encode("ascii") + b"." + middle, alg, encoding))
-    return f"{first}.{'' if detached or not encoded else middle.decode('ascii')}.{signature}"
+    middle = encode(payload) if encoded else ""
+    covered = f"{first}.{middle}".encode("ascii") if encoded else first.encode("ascii") + b"." + payload
+    signature = encode(handle.sign(covered, alg, encoding))
+    return f"{first}.{'' if detached else middle}.{signature}"
 
 
 def header_of(token: str) -> Json:

@@ -69,10 +69,14 @@ def integrity(
 
     `headers` are those of the request; of them Content-Type and Content-Encoding are covered when present.
     """
-    lower = {k.lower(): v for k, v in headers.items()} | {"digest": digest(body)}
+    lower = {k.lower(): v for k, v in headers.items()}
+    lower["digest"] = digest(body)
     signed = [{name: lower[name]} for name in COVERED if name in lower]
     full: dict[str, Any] = {"aud": audience, "signed_headers": signed, **(claims or {})}
-    full |= {k: v for k, v in (("iss", issuer), ("sub", subject)) if v}
+    if issuer:
+        full["iss"] = issuer
+    if subject:
+        full["sub"] = subject
     token = tokens.make(handle, full, now, lifetime=lifetime, naming=naming, kid=kid)
     return {"Digest": lower["digest"], SIGNATURE_HEADER: token}
 
