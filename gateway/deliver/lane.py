@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -32,6 +32,7 @@ NOT_OURS: Final = "GW-DELIVER-005"
 REMEMBERED: Final = 4096  # receipts of the last deliveries, to know an answer that belongs to another message
 STORAGE_PAUSE: Final = 0.5
 
+T = TypeVar("T")
 OnOutcome = Callable[[Exchange, Outcome], Awaitable[steps.Extra]]
 """Asked before an outcome is committed; what it returns goes into the same commit."""
 
@@ -183,7 +184,8 @@ class Lane:
         if not task.cancelled() and (fault := task.exception()) is not None:
             # Only the kind: the text of an exception could quote what it met.
             _log.error("delivery_broke", exchange=id, destination=self.destination.id, kind=type(fault).__name__)
-            self.broken.add(id)
+            # A ledger that could not be read is no defect of the exchange: it is looked at again.
+            (self.doubtful if isinstance(fault, StorageFailed) else self.broken).add(id)
             self.tend_at = 0.0
         self._ring.set()
 
@@ -216,7 +218,9 @@ class Lane:
             return
         step, flying = steps.leave(claimed, attempt, attempt.started_at)
         if not await self.insist(step):
-            return  # nothing left us, and the ledger says somebody else has it
+            # Nothing left us: somebody else has it, or a commit that broke was stored after all.
+            self.doubtful.add(exchange.id)
+            return
         began = self.tools.clock.monotonic()
         outcome = self._known(flying, await self._send(attempt))
         self.tools.observe(self.destination.id, outcome.state, self.tools.clock.monotonic() - began)
@@ -272,7 +276,7 @@ class Lane:
 
     async def _park(self, exchange: Exchange, fault: GatewayError) -> None:
         outcome = Outcome(state="parked", codes=(CANNOT_RENDER, fault.code), findings=(fault.finding(),))
-        extra = await self.tools.on_outcome(exchange, outcome)
+        extra = await self._extra(exchange, outcome)
         to = Next("parked", None, CANNOT_RENDER)
         _log.warning("parked", exchange=exchange.id, destination=self.destination.id, code=fault.code)
         await self.insist(steps.move(exchange, to, self.tools.clock.now(), "park", extra))
@@ -304,7 +308,7 @@ class Lane:
         """Commit what an answer leads to, with its receipts and whatever others want in the same commit."""
         tools, now = self.tools, self.tools.clock.now()
         to = decide.after(outcome, exchange.tries, self.destination.retry, now, tools.chance())
-        extra = await tools.on_outcome(exchange, outcome if to.state == outcome.state else _spent(outcome, to))
+        extra = await self._extra(exchange, outcome if to.state == outcome.state else _spent(outcome, to))
         if name == "settle":
             self.judge(outcome)
         step = steps.settle(exchange, attempt, outcome, to, now, self.wire.subject_receipts, extra, name)
@@ -336,16 +340,24 @@ class Lane:
 
     async def insist(self, step: Step) -> bool:
         """Commit until the disk takes it; False where the ledger has moved on without us."""
+        try:
+            await self._until_stored(step.name, lambda: self.commit(step))
+        except StaleState:
+            _log.warning("stale", step=step.name, destination=self.destination.id)
+            return False
+        return True
+
+    async def _extra(self, exchange: Exchange, outcome: Outcome) -> steps.Extra:
+        """What others want in the commit of an outcome: an answer must not be forgotten because they cannot read."""
+        return await self._until_stored("outcome", lambda: self.tools.on_outcome(exchange, outcome))
+
+    async def _until_stored(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
         pause = 0.05
         while True:
             try:
-                await self.commit(step)
-                return True
-            except StaleState:
-                _log.warning("stale", step=step.name, destination=self.destination.id)
-                return False
+                return await work()
             except StorageFailed:
-                _log.error("storage_failed", step=step.name, destination=self.destination.id)
+                _log.error("storage_failed", step=name, destination=self.destination.id)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
 
