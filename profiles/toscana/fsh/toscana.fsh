@@ -169,8 +169,8 @@ Context: DiagnosticReport
 Extension: Contatto
 Id: data-contatto
 Title: "Data del contatto"
-Description: "When the citizen asked: the instant at which the clock starts (X7)."
-Context: ServiceRequest
+Description: "When the citizen asked: the instant at which the clock starts (X7); of a stay, when it was booked (R70)."
+Context: ServiceRequest, Encounter
 * value[x] only dateTime
 * value[x] 1..1
 
@@ -622,7 +622,8 @@ Description: "A stay or day hospital, with the class of the single user (R49, R5
 * extension contains
     Azienda named azienda 1..1 and
     Regime named regime 0..1 and
-    ClasseRicovero named classeRicovero 0..1
+    ClasseRicovero named classeRicovero 0..1 and
+    Contatto named contatto 0..1
 * period 1..1
 
 Profile: ToscanaAzienda

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from lxml import etree
+from toscana_lab import codes, options, taken
 
 from gateway import workers
 from gateway.errors import Misconfigured
 from gateway.formats import layout as layouts
-from gateway.formats import periods
+from gateway.formats import media, periods
 from gateway.formats.layout import Wrong
 from gateway.measure import fhir, measures
 from gateway.measure.reports import Line, Report
@@ -201,6 +202,22 @@ def test_an_outpatient_class_is_refused_in_a_discharge(home: tuple[Mapper, Any])
     )
     with pytest.raises(Wrong):
         home[0].render(wrong, "toscana/sdo", {})
+
+
+def test_the_booking_date_of_a_stay_is_where_the_sender_declares_it(home: tuple[Mapper, Any]) -> None:
+    """R70: the wait is counted from the record. PV2-8 is the expected day and never taken for the booking."""
+    message = (DATA / "samples" / "adt-a03-programmato.hl7").read_bytes()
+    ((result, said),) = taken(message, media.HL7V2, **options())
+    assert not codes(said, "error")
+    bundle = {"resourceType": "Bundle", "entry": [{"resource": each} for each in result.resources]}
+    rows = home[0].rows({**bundle, "timestamp": "2026-02-07T00:00:00Z"}, "toscana/sdo", {})
+    assert [(r["dataPrenotazione"], r["dataRicovero"]) for r in rows] == [("2025-12-03", "2026-02-03")]
+    silent = {name: place for name, place in options().items() if name != "prenotazione_ricovero"}
+    ((result, said),) = taken(message, media.HL7V2, **silent)
+    assert not codes(said, "error")
+    bundle["entry"] = [{"resource": each} for each in result.resources]
+    rows = home[0].rows({**bundle, "timestamp": "2026-02-07T00:00:00Z"}, "toscana/sdo", {})
+    assert [r.get("dataPrenotazione") for r in rows] == [None]
 
 
 def test_the_message_for_cart_is_an_element_of_its_own(home: tuple[Mapper, Any]) -> None:
