@@ -78,8 +78,9 @@ def secure(
     root = xmlshape.strict_root(envelope)
     soap = etree.QName(root).namespace or SOAP11
     header = root.find(f"{{{soap}}}Header")
-    id = f"id-{uuid.uuid4()}"
-    fresh = _addressing(header, id, to, message_id or f"urn:uuid:{uuid.uuid4()}")
+    unique = uuid.uuid4()
+    id = f"id-{unique}"
+    fresh = _addressing(header, id, to, message_id or f"urn:uuid:{unique}")
     stamp = _canonical("wsu:Timestamp", f' xmlns:wsu="{WSU}"', f"{id}-stamp", _times(now, lifetime))
     covered, marks = [], set()
     for part in parts:
@@ -94,7 +95,7 @@ def secure(
     security = _security(soap, f"{id}-token", stamp[1], covered, handle)
     block = b"".join((*(data for _, data in fresh.values()), security))
     mark = f' xmlns:wsu="{WSU}" wsu:Id="{id}-Body"'.encode() if marks else b""
-    plain = marks <= {"Body"} and (not mark or (b"xmlns:wsu" not in envelope and _marked(covered, mark)))
+    plain = marks <= {"Body"} and (not mark or _marked(covered, mark))
     spliced = _spliced(envelope, root, header, mark, block) if plain else None
     return spliced or _rewritten(root, header, soap, block)
 
@@ -157,39 +158,42 @@ def _spliced(
 ) -> bytes | None:
     """The envelope's own bytes with `block` at the end of its header, and `mark` in its Body's start tag.
 
-    None where the places cannot be told from the bytes alone: then the tree is written instead. Without CDATA (and
-    there are no comments) every "<" begins a tag, so a tag that is written once is the one that the tree has.
+    None where the places cannot be told from the bytes alone: then the tree is written instead. Where the header is
+    empty or absent, and there is neither comment nor CDATA, the first tags so named are Header and Body.
     """
-    if not len(root) or etree.QName(root[-1]).localname != "Body":
+    children = list(root)
+    if children[:-1] != ([] if header is None else [header]) or (header is not None and len(header)):
         return None
-    opening = f"<{_name(root[-1])}".encode()
-    if not xmlshape.is_utf8(root) or envelope[:1] != b"<" or b"<!" in envelope or envelope.count(opening) != 1:
+    if not children or etree.QName(children[-1]).localname != "Body":
         return None
-    place = _header_place(envelope, header, opening)
-    at = envelope.index(opening) + len(opening)
-    if place is None or at < place[1]:
+    opening = f"<{_name(children[-1])}".encode()
+    at = envelope.find(opening)
+    if not xmlshape.is_utf8(root) or envelope[:1] != b"<" or (b"!" in envelope and b"<!" in envelope) or at < 0:
         return None
-    start, end, before, behind = place
-    return b"".join((envelope[:start], before, block, behind, envelope[end:at], mark, envelope[at:]))
+    behind_mark = at + len(opening)
+    if mark and b"xmlns:wsu" in envelope[at : envelope.index(b"<", behind_mark)]:
+        return None
+    start, end, before, behind = _header_place(envelope, header, opening, at)
+    if start < 0:
+        return None
+    parts = (envelope[:start], before, block, behind, envelope[end:behind_mark], mark, envelope[behind_mark:])
+    return b"".join(parts)
 
 
 def _header_place(
-    envelope: bytes, header: etree._Element | None, opening: bytes
-) -> tuple[int, int, bytes, bytes] | None:
-    """What of the envelope gives way to the block, and what is put around the block."""
+    envelope: bytes, header: etree._Element | None, opening: bytes, limit: int
+) -> tuple[int, int, bytes, bytes]:
+    """What of the envelope before the Body gives way to the block, and what is put around the block; -1 for nowhere."""
+    name = opening[1 : -len("Body")] + b"Header" if header is None else _name(header).encode()
+    around = b"<" + name + b">", b"</" + name + b">"
     if header is None:
-        name = opening[1 : -len("Body")] + b"Header"
-        at = envelope.index(opening)
-        return at, at, b"<" + name + b">", b"</" + name + b">"
-    name = _name(header).encode()
-    if envelope.count(b"<" + name) != 1:
-        return None
-    at = envelope.find(b"</" + name + b">")
-    if at >= 0:
-        return at, at, b"", b""
+        return limit, limit, *around
     empty = b"<" + name + b"/>"
-    at = envelope.find(empty)
-    return (at, at + len(empty), b"<" + name + b">", b"</" + name + b">") if at >= 0 else None
+    at = envelope.find(empty, 0, limit)
+    if at >= 0:
+        return at, at + len(empty), *around
+    at = envelope.find(around[1], 0, limit)
+    return at, at, b"", b""
 
 
 def _name(element: etree._Element) -> str:
