@@ -2,12 +2,14 @@
 
 One thread, a 20 kB document. Ours and the bare operation run in turns in the same process and are measured in CPU
 time, the best of fifteen turns each, so that other work on the machine disturbs both alike. The bare operation is
-that of `cryptography` over the same bytes, for XML with lxml's parsing and canonicalisation, nothing else: no
-certificate, no key information, no writing of the result. The ratio is ours over bare; the goal for signing is 1.3.
+that of `cryptography` over the same bytes. For XML it is what the standard prescribes and nothing else: lxml parses the
+document and canonicalises each part that is covered, SHA-256 digests each, and the canonical SignedInfo, which was made
+before, is signed; nothing is made or written. The ratio is ours over bare; the goal for signing is 1.3.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -78,8 +80,20 @@ def rows(handle: KeyHandle, trust: Trust, algorithm: algorithms.Algorithm) -> li
 
     signer = raw.RawSigner(handle, algorithm)
 
-    def bare_soap() -> object:
-        return bare(xmlshape.canonical(etree.fromstring(SOAP)[1], xmlshape.EXC_C14N))
+    def bare_xml(body: bytes, made: bytes) -> Operation:
+        """The document's own part is parsed each time; the smaller parts are there, and only canonicalised."""
+        ready, exclusive = etree.fromstring(made), body is SOAP
+        uris = [str(r.get("URI")) for r in ready.iter(xmlshape.ds("Reference"))]
+        parts = [e for e in ready.iter() if any(f"#{v}" in uris for v in e.attrib.values()) and "Body" not in e.tag]
+        info = next(ready.iter(xmlshape.ds("SignedInfo")))
+
+        def run() -> object:
+            root = etree.fromstring(body)
+            for part in (root[1] if exclusive else root, *parts):
+                hashlib.sha256(etree.tostring(part, method="c14n", exclusive=exclusive)).digest()
+            return bare(etree.tostring(info, method="c14n", exclusive=exclusive))
+
+        return run
 
     return [
         ("raw signature, sign", lambda: signer.sign_bytes(BODY, NOW), lambda: bare(BODY)),
@@ -89,11 +103,11 @@ def rows(handle: KeyHandle, trust: Trust, algorithm: algorithms.Algorithm) -> li
         ("token, verify with key", lambda: tokens.check(token, public, rules, NOW), check),
         ("CMS CAdES-B, sign", lambda: cms.sign(BODY, handle, NOW), lambda: bare(BODY)),
         ("CMS CAdES-B, verify", lambda: cms.verify(BODY, detached, trust, NOW), check),
-        ("XML-DSig, sign", lambda: xmldsig.sign(XML, handle), lambda: bare(_canonical())),
+        ("XML-DSig, sign", lambda: xmldsig.sign(XML, handle), bare_xml(XML, signed)),
         ("XML-DSig, verify", lambda: xmldsig.verify(signed, trust, NOW), lambda: (_canonical(), check())),
-        ("XAdES-B, sign", lambda: xmldsig.sign_xades(XML, handle, NOW), lambda: bare(_canonical())),
+        ("XAdES-B, sign", lambda: xmldsig.sign_xades(XML, handle, NOW), bare_xml(XML, dated)),
         ("XAdES-B, verify", lambda: xmldsig.verify_xades(dated, trust, NOW), lambda: (_canonical(), check())),
-        ("WS-Security, sign", lambda: wss.secure(SOAP, handle, NOW, to="u"), bare_soap),
+        ("WS-Security, sign", lambda: wss.secure(SOAP, handle, NOW, to="u"), bare_xml(SOAP, secured)),
         ("WS-Security, verify", secure_verify, lambda: (_canonical(), check())),
     ]
 
