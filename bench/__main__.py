@@ -19,6 +19,8 @@ SHORT: dict[str, list[str]] = {
     "bench.validate": [],
     "bench.sign": [],
     "bench.deliver": ["200"],
+    "bench.backlog": ["--backlog", "4000", "--seconds", "5"],
+    "bench.stored": ["--sizes", "1000", "20000", "--stays", "20", "--rounds", "2"],
 }
 
 

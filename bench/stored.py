@@ -92,8 +92,7 @@ SEED = {
 AFTERWARDS = (
     "UPDATE feed SET number = number + :n",
     "UPDATE sequences SET number = number + :n WHERE sender = 'hospital-1'",
-    "UPDATE tallies SET number = number + :n WHERE (thing, state) IN (VALUES ('submission', 'itemised'), "
-    "('item', 'gathered'), ('exchange', 'delivered'), ('answer', 'given'))",
+    "UPDATE tallies SET number = number + :n WHERE (thing, state) IN (VALUES ('submission', 'itemised'), ('item', 'gathered'), ('exchange', 'delivered'), ('answer', 'given'))",
     "UPDATE tallies SET number = number + :n / 2 WHERE (thing, state) = ('case', 'complete')",
 )
 
