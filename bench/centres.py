@@ -18,8 +18,9 @@ import random
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,12 +72,17 @@ def centres() -> Iterator[tuple[str, Row]]:
             yield "role", {"resource_id": f"r{n}-{role}", **named, **amount, **stay}
 
 
+def numbered(client: str, numbers: Iterator[int]) -> Row:
+    """A further resource of a client."""
+    return {"resource_id": f"{client}-{next(numbers)}", "client": client}
+
+
 def clients(count: int) -> Iterator[tuple[str, Row]]:
     """Who is in a centre, and what of a file the measures read."""
     dice = random.Random(7)
     for n in range(count):
-        client, centre, id = f"c{n}", f"o{n % CENTRES}", itertools.count()
-        own = lambda: {"resource_id": f"c{n}-{next(id)}", "client": client}  # noqa: B023, E731
+        client, centre = f"c{n}", f"o{n % CENTRES}"
+        own = partial(numbered, client, itertools.count())
         born, began = FIRST - dice.randrange(800, 5_000), FIRST - dice.randrange(5, 500)
         left = began + dice.randrange(300, 900) if dice.random() < 0.2 else None
         birth = {"birth": moment("birth", born)["birth"], "birth_day": born, "birth_at": None}
@@ -99,7 +105,9 @@ def clients(count: int) -> Iterator[tuple[str, Row]]:
         yield from regular(dice, own, centre, began, last)
 
 
-def regular(dice: random.Random, own: Any, centre: str, began: int, last: int) -> Iterator[tuple[str, Row]]:
+def regular(
+    dice: random.Random, own: Callable[[], Row], centre: str, began: int, last: int
+) -> Iterator[tuple[str, Row]]:
     """What comes again and again."""
     for day in range(began + 2, last, 170):
         if dice.random() > 0.01:
