@@ -17,6 +17,7 @@ from typing import Annotated, Final, Literal, Protocol
 import msgspec
 from asn1crypto import crl, ocsp, pem
 from asn1crypto import x509 as asn1_x509
+from cryptography import x509 as pyca
 from cryptography.hazmat.primitives import hashes
 from pyhanko_certvalidator.context import ValidationContext
 from pyhanko_certvalidator.errors import (
@@ -149,9 +150,11 @@ def readable(known: Known) -> tuple[list[crl.CertificateList], list[ocsp.OCSPRes
             head = parsed["tbs_cert_list"]
             _ = head["this_update"].native, head["next_update"].native, parsed.issuer.hashable
             _ = head["crl_extensions"].native, parsed.issuing_distribution_point_value, parsed.crl_number_value
+            usable = _entries_understood(body, delta=parsed.delta_crl_indicator_value is not None)
         except _BROKEN:
             continue
-        lists.append(parsed)
+        if usable:
+            lists.append(parsed)
     for body in known.ocsps:
         try:
             response = ocsp.OCSPResponse.load(body, strict=True)
@@ -160,6 +163,25 @@ def readable(known: Known) -> tuple[list[crl.CertificateList], list[ocsp.OCSPRes
             continue
         responses.append(response)
     return lists, responses
+
+
+def _entries_understood(body: bytes, delta: bool) -> bool:
+    """False where an entry has an unknown critical extension: then the list says nothing (RFC 5280 section 5.3).
+
+    And where a full list takes an entry back, which only a delta list can (5.3.1). ValueError for no list.
+    """
+    if _CRITICAL not in body and _REMOVED not in body:
+        return True  # a list of a hundred thousand entries is looked through only where there can be such an entry
+    return all(
+        not (extension.critical and isinstance(extension.value, pyca.UnrecognizedExtension))
+        and (delta or getattr(extension.value, "reason", None) is not pyca.ReasonFlags.remove_from_crl)
+        for entry in pyca.load_der_x509_crl(body)
+        for extension in entry.extensions
+    )
+
+
+_CRITICAL: Final = b"\x01\x01\xff"  # the BOOLEAN that is true
+_REMOVED: Final = b"\x0a\x01\x08"  # the reason removeFromCRL
 
 
 def relevant(

@@ -7,6 +7,7 @@ purposes, names, pins, and a strict reading of revocation (`revocation.py`). Eac
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
 from datetime import datetime
@@ -22,7 +23,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
 from cryptography.x509.oid import ExtensionOID, NameOID
-from pyhanko_certvalidator import CertificateValidator
+from pyhanko_certvalidator import CertificateValidator, name_trees
+from pyhanko_certvalidator.authority import CertTrustAnchor, TrustQualifiers
 from pyhanko_certvalidator.context import ValidationContext
 from pyhanko_certvalidator.errors import (
     DisallowedAlgorithmError,
@@ -37,11 +39,12 @@ from pyhanko_certvalidator.policy_decl import (
     NO_REVOCATION,
     REQUIRE_REVINFO,
     CertRevTrustPolicy,
+    PKIXValidationParams,
     RevocationCheckingPolicy,
 )
 from pyhanko_certvalidator.sig_validate import DefaultSignatureValidator
 
-from gateway.errors import Broken, Refused
+from gateway.errors import Broken, Misconfigured, Refused
 from gateway.sign import algorithms, revocation
 from gateway.sign.keys import read_certificates, subject_of
 from gateway.sign.revocation import FORGIVABLE, Grace, Held, Known, Source
@@ -102,7 +105,7 @@ class Trust:
         self._revocations = revocations or Held()
         self._require = require_revocation
         self._parsed: tuple[Known, list[Any], list[Any]] | None = None
-        self._roots = [_asn1(c) for c in self.anchors]
+        self._roots = [_anchor(c) for c in self.anchors]
         self.signer_ids = dict(signer_ids or {})  # SHA-256 of the issuer's SubjectPublicKeyInfo -> SM2 signer id
 
     def check(
@@ -155,6 +158,7 @@ class Trust:
             _no("GW-SIGN-023", leaf)
 
     def _path(self, leaf: x509.Certificate, between: tuple[x509.Certificate, ...], at: datetime) -> ValidationPath:
+        _check_amount(leaf, between)
         context = self._context(between, at, NO_REVOCATION)
         try:
             found: ValidationPath = drive(CertificateValidator(_asn1(leaf), (), context).async_validate_path())
@@ -166,12 +170,19 @@ class Trust:
             _no("GW-SIGN-011", leaf, detail=error.failure_msg)
         except DisallowedAlgorithmError:
             _no("GW-SIGN-021", leaf)
+        except NotImplementedError:  # a name constraint of a kind that is not processed (RFC 5280 section 4.2.1.10)
+            _no("GW-SIGN-027", leaf, detail="a name constraint of this kind is not processed")
         except (PathValidationError, ValidationError) as error:
             if "signature" in error.failure_msg:
                 self._explain(leaf, between)
             _no("GW-SIGN-027", leaf, detail=error.failure_msg[:160])
-        for each in found:
-            algorithms.public_key(_pyca(each.dump()))
+        certificates = [_pyca(each.dump()) for each in found]
+        for each in certificates:
+            algorithms.public_key(each)
+        if len(certificates) > 1:
+            _check_anchor(certificates[0], at)
+        for each in certificates[1:-1]:
+            _check_extended_use(each, self.purpose, must=False)
         return found
 
     def _context(
@@ -322,13 +333,71 @@ def _check_use(leaf: x509.Certificate, purpose: Purpose) -> None:
     constraints = found.get(ExtensionOID.BASIC_CONSTRAINTS)
     if isinstance(constraints, x509.BasicConstraints) and constraints.ca:
         _no("GW-SIGN-017", leaf, use=purpose)
-    wanted, must = _EKU[purpose]
-    extended = found.get(ExtensionOID.EXTENDED_KEY_USAGE)
-    if isinstance(extended, x509.ExtendedKeyUsage):
-        if not wanted & set(extended):
-            _no("GW-SIGN-017", leaf, use=purpose)
-    elif must:
+    if isinstance(usage, x509.KeyUsage) and usage.key_cert_sign:  # only an authority may have it (4.2.1.3)
         _no("GW-SIGN-017", leaf, use=purpose)
+    _check_extended_use(leaf, purpose, _EKU[purpose][1])
+
+
+def _check_extended_use(certificate: x509.Certificate, purpose: Purpose, must: bool) -> None:
+    """One of the purpose's uses stands in the certificate; an authority that names uses gives no others on."""
+    wanted = _EKU[purpose][0]
+    try:
+        named = set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        named = set() if must else {_ANY}
+    if not wanted & named:
+        _no("GW-SIGN-017", certificate, use=purpose)
+
+
+def _anchor(certificate: x509.Certificate) -> CertTrustAnchor:
+    """The anchor; name constraints and path length that its certificate states hold for what is below it (RFC 5937).
+
+    Its policies do not: many roots name some, and their leaves none.
+    """
+    cert = _asn1(certificate)
+    stated = cert.name_constraints_value
+    permitted, excluded = name_trees.default_permitted_subtrees(), name_trees.default_excluded_subtrees()
+    try:
+        for kind, into in (("permitted_subtrees", permitted), ("excluded_subtrees", excluded)):
+            if stated is not None and stated[kind].native is not None:
+                into.update(name_trees.process_general_subtrees(stated[kind]))
+    except NotImplementedError as error:
+        raise Misconfigured("GW-SIGN-001", what=subject_of(certificate), detail=str(error)[:120]) from None
+    rules = PKIXValidationParams(initial_permitted_subtrees=permitted, initial_excluded_subtrees=excluded)
+    return CertTrustAnchor(cert, TrustQualifiers(rules if stated else None, max_path_length=cert.max_path_length))
+
+
+def _check_amount(leaf: x509.Certificate, between: Iterable[x509.Certificate]) -> None:
+    """Refuse what takes minutes to judge: each name is compared with each constraint."""
+    names, constraints = 0, 0
+    for each in (leaf, *between):
+        for extension in each.extensions:
+            value = extension.value
+            if isinstance(value, x509.NameConstraints):
+                constraints += len(value.permitted_subtrees or ()) + len(value.excluded_subtrees or ())
+            elif isinstance(value, x509.SubjectAlternativeName):
+                names += len(list(value))
+    if names * constraints > _MOST_COMPARED:
+        _no("GW-SIGN-027", leaf, detail="too many names and name constraints")
+
+
+_MOST_COMPARED: Final = 50_000  # half a second
+
+
+def _check_anchor(anchor: x509.Certificate, at: datetime) -> None:
+    """An anchor that issues is valid at that instant and an authority, and says nothing critical that is unknown.
+
+    RFC 5280 needs only its name and key; an operator who configured a certificate means what stands in it.
+    """
+    if at > anchor.not_valid_after_utc:
+        _no("GW-SIGN-010", anchor)
+    if at < anchor.not_valid_before_utc:
+        _no("GW-SIGN-011", anchor)
+    found = list(anchor.extensions)
+    if any(e.critical and isinstance(e.value, x509.UnrecognizedExtension) for e in found):
+        _no("GW-SIGN-027", anchor, detail="a critical extension of the anchor is unknown")
+    if found and not any(isinstance(e.value, x509.BasicConstraints) and e.value.ca for e in found):
+        _no("GW-SIGN-027", anchor, detail="the anchor is not an authority")
 
 
 def check_names(leaf: x509.Certificate, names: Names) -> None:
@@ -349,7 +418,9 @@ def _names_host(leaf: x509.Certificate, host: str) -> bool:
         alternative = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return False
-    addresses = {str(a) for a in alternative.get_values_for_type(x509.IPAddress)}
     hosts = {h.lower() for h in alternative.get_values_for_type(x509.DNSName)}
-    wild = "*." + host.lower().partition(".")[2]
-    return host in addresses or host.lower() in hosts or (host.count(".") > 1 and wild in hosts)
+    try:  # an address is compared with addresses only, whatever else looks like it (RFC 6125 section 1.7.2, RFC 9525)
+        return ipaddress.ip_address(host.strip("[]")) in alternative.get_values_for_type(x509.IPAddress)
+    except ValueError:
+        wild = "*." + host.lower().partition(".")[2]
+        return host.lower() in hosts or (host.count(".") > 1 and wild in hosts)
