@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -23,6 +24,11 @@ def program(name: str) -> bool:
     if name in HOMES and os.environ.get(HOMES[name]):
         return any(Path(os.environ[HOMES[name]]).glob(f"node_modules/.bin/{name}"))
     return shutil.which(name) is not None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No process of the tests writes a core dump: their memory holds private keys."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

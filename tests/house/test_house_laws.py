@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import resource
 import subprocess
 import sys
 import tomllib
@@ -293,6 +294,22 @@ def test_no_private_key_is_in_the_tree() -> None:
     marker = "PRIVATE" + " KEY-----"
     listed = subprocess.run(["git", "grep", "-lI", "-e", f"BEGIN .*{marker}"], cwd=ROOT, capture_output=True, text=True)
     assert listed.stdout == ""
+
+
+def test_no_container_of_keys_is_in_the_tree() -> None:
+    """The forms of keys that no text search sees."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
+    assert not [f for f in listed if f.endswith((".p12", ".pfx", ".jks", ".key", ".p8")) or f.split("/")[-1] == "core"]
+
+
+def test_a_crashing_test_leaves_no_memory_behind() -> None:
+    """A core dump would hold the private keys that tests make; child processes inherit the limit."""
+    assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
+    shown = subprocess.run([sys.executable, "-c", _LIMIT], capture_output=True, text=True)
+    assert shown.stdout.strip() == "(0, 0)"
+
+
+_LIMIT = "import resource; print(resource.getrlimit(resource.RLIMIT_CORE))"
 
 
 def test_logs_never_take_a_body_or_a_traceback() -> None:
