@@ -39,8 +39,8 @@ FIRST: Final = periods.number(date(2025, 3, 21))  # 1404-01-01
 DAYS: Final = 365
 NOW: Final = datetime(2026, 4, 1, 12, tzinfo=UTC)
 CENTRES: Final = 1_000
-A_YEAR: Final = 313
-"""Sessions of a client in a year: two on each of three days a week."""
+A_YEAR: Final = 308
+"""Sessions of a client in a year: two on each of three days a week, less what is missed."""
 CAME: Final = (6, 1, 3)  # ISO weekdays: Saturday, Monday, Wednesday
 KINDS: Final = ("physiotherapy", "occupational-therapy", "speech-therapy", "occupational-therapy", "psychology",
                 "cognitive-occupational-therapy")  # fmt: skip
