@@ -147,9 +147,7 @@ class Tokens:
         except MaybeSent as fault:  # of the token request: nothing of the message has left
             raise NotSent(*fault.args) from None
         token = _read_reply(reply, begun)
-        log.info(
-            "token", kind=form["grant_type"], peer=account.peer, seconds=int((token.ends - begun).total_seconds())
-        )
+        log.info("token", kind=form["grant_type"], peer=account.peer, seconds=int((token.ends - begun).total_seconds()))
         return token
 
 
