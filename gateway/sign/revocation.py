@@ -237,28 +237,34 @@ async def _by_crl(cert: asn1_x509.Certificate, path: ValidationPath, context: Va
     return "good"
 
 
-def answered(responses: Iterable[ocsp.OCSPResponse]) -> frozenset[int]:
-    """The serial numbers that the responses speak about."""
-    return frozenset(
-        int(single["cert_id"]["serial_number"].native) for r in responses for single in r.response_data["responses"]
-    )
+def answered(responses: Iterable[ocsp.OCSPResponse]) -> Mapping[int, list[ocsp.OCSPResponse]]:
+    """The responses by the serial numbers that they speak about."""
+    found: dict[int, list[ocsp.OCSPResponse]] = {}
+    for response in responses:
+        for single in response.response_data["responses"]:
+            found.setdefault(int(single["cert_id"]["serial_number"].native), []).append(response)
+    return found
 
 
 async def status(
-    cert: asn1_x509.Certificate, path: ValidationPath, context: ValidationContext, serials: frozenset[int]
+    cert: asn1_x509.Certificate,
+    path: ValidationPath,
+    context: ValidationContext,
+    answers: Iterable[ValidationContext],
 ) -> str | None:
-    """None when the certificate is known to be good, else the code of what is known. Both sources are asked.
+    """None when the certificate is known to be good, else the code of what is known. All sources are asked.
 
-    `serials` are those that the held OCSP responses speak about: an answer about somebody else is no answer.
+    `answers` hold one OCSP response each, of those about its serial number: the library would stop at the first good
+    one, and an answer about somebody else is no answer.
     """
     by_crl = await _by_crl(cert, path, context)
-    by_ocsp = await _by_ocsp(cert, path, context) if cert.serial_number in serials else "unknown"
+    by_ocsp = {await _by_ocsp(cert, path, each) for each in answers}
     if by_crl == "revoked":
         return REVOKED_BY_CRL
-    if by_ocsp == "revoked":
+    if "revoked" in by_ocsp:
         return REVOKED_BY_OCSP
-    if "good" in {by_crl, by_ocsp}:
+    if "good" in {by_crl, *by_ocsp}:
         return None
-    if by_ocsp == "foreign":
+    if "foreign" in by_ocsp:
         return FOREIGN_RESPONDER
-    return STALE if "stale" in {by_crl, by_ocsp} else UNKNOWN
+    return STALE if "stale" in {by_crl, *by_ocsp} else UNKNOWN

@@ -191,15 +191,16 @@ class Trust:
         at: datetime,
         policy: RevocationCheckingPolicy,
         path: ValidationPath | None = None,
+        responses: Iterable[Any] = (),
     ) -> ValidationContext:
         others = [_asn1(c) for c in between]
-        lists, responses = self._lists() if path is not None else ([], [])
+        lists = self._lists()[0] if path is not None else []
         return ValidationContext(
             trust_roots=self._roots,
             other_certs=others,
             moment=at,
             crls=revocation.relevant(lists, path, others) if path is not None else [],
-            ocsps=responses,
+            ocsps=list(responses),
             signature_validator=_Signatures(self.signer_ids),
             # what was signed yesterday is judged with the list of today: it says when a revocation happened
             revinfo_policy=CertRevTrustPolicy(policy, retroactive_revinfo=self.purpose == "document"),
@@ -216,9 +217,11 @@ class Trust:
         self, leaf: x509.Certificate, path: ValidationPath, between: tuple[x509.Certificate, ...], at: datetime
     ) -> None:
         context = self._context(between, at, REQUIRE_REVINFO, path)
-        serials = revocation.answered(self._lists()[1])
+        answers = revocation.answered(self._lists()[1])
         for cert in list(path)[1:]:
-            code = drive(revocation.status(cert, path, context, serials))
+            told = answers.get(cert.serial_number, ())
+            asked = [self._context(between, at, REQUIRE_REVINFO, path, [each]) for each in told]
+            code = drive(revocation.status(cert, path, context, asked))
             if code is None or (code in FORGIVABLE and self._forgiven(at)):
                 continue
             _no(code, _pyca(cert.dump()) if cert.sha256 != _asn1(leaf).sha256 else leaf)

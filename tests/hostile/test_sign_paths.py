@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
 from cryptography.x509.oid import NameOID
 
@@ -222,6 +223,56 @@ def test_a_list_says_what_its_letter_says(kind: str) -> None:
     """RFC 5280 section 5: what cannot be processed says nothing, and nothing said is a refusal."""
     lists, code = LISTS[kind]
     assert verdict(ROOT, PEER, lists=lists()) == code
+
+
+GOOD, REVOKED, NOT_KNOWN = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED, ocsp.OCSPCertStatus.UNKNOWN
+HOUR = timedelta(hours=1)
+
+
+def answer(
+    status: ocsp.OCSPCertStatus = GOOD,
+    by: Made = ROOT,
+    about: Made = PEER,
+    start: datetime = NOW - HOUR,
+    end: datetime | None = NOW + HOUR,
+) -> bytes:
+    when = NOW - DAY if status is REVOKED else None
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        about[0], ROOT[0], hashes.SHA256(), status, start, end, when, None
+    )
+    builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, by[0])
+    if by is not ROOT:
+        builder = builder.certificates([by[0]])
+    return builder.sign(by[1], hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def responder(*ekus: x509.ObjectIdentifier, end: datetime = NOW + DAY) -> Made:
+    more = [(x509.OCSPNoCheck(), False)]
+    return make("Test responder", ROOT, ca=False, use=("digital_signature",), ekus=ekus, more=more, end=end)
+
+
+ANSWERS: dict[str, tuple[Callable[[], list[bytes]], str | None]] = {
+    "good": (lambda: [answer()], None),
+    "good and revoked": (lambda: [answer(), answer(REVOKED)], "GW-SIGN-013"),
+    "revoked and good": (lambda: [answer(REVOKED), answer()], "GW-SIGN-013"),
+    "unknown": (lambda: [answer(NOT_KNOWN)], "GW-SIGN-016"),
+    "old": (lambda: [answer(start=NOW - 3 * DAY, end=NOW - DAY)], "GW-SIGN-014"),
+    "without an end": (lambda: [answer(start=NOW - 3 * DAY, end=None)], "GW-SIGN-014"),
+    "about another": (lambda: [answer(about=leaf(ROOT))], "GW-SIGN-015"),
+    "delegated": (lambda: [answer(by=responder(Eku.OCSP_SIGNING))], None),
+    "delegated for another use": (lambda: [answer(by=responder(Eku.CLIENT_AUTH))], "GW-SIGN-016"),
+    "delegated for none": (lambda: [answer(by=responder())], "GW-SIGN-016"),
+    "of an expired delegate": (lambda: [answer(by=responder(Eku.OCSP_SIGNING, end=NOW - HOUR))], "GW-SIGN-016"),
+    "about itself": (lambda: [answer(by=PEER)], "GW-SIGN-016"),
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_an_answer_counts_only_from_who_may_give_it(kind: str) -> None:
+    """RFC 6960 sections 3.2 and 4.2.2.2; and revoked by one answer is final whatever another says."""
+    made, code = ANSWERS[kind]
+    trust = Trust("tls-server", [ROOT[0]], Held((), made()))
+    assert trust.problem(PEER[0], (), NOW, Names(host=HOST)) == code
 
 
 # --- signatures ----------------------------------------
