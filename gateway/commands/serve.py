@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from argparse import Namespace
@@ -28,6 +29,7 @@ async def serve(arguments: Namespace, receive: bool = True) -> int:
     """Start, say where it listens, and stop within ten seconds of SIGTERM or SIGINT."""
     settings = configuration.load(arguments.config)
     log.configure(settings.log_level)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # memory holds keys and people's data: never in a core file
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

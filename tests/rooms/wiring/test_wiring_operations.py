@@ -147,3 +147,12 @@ async def test_a_dead_worker_is_said_and_replaced(site: Site) -> None:
     assert {"pass", "fail"} <= seen
     await push(site, "after-death")
     assert await site.quiet(30)
+
+
+async def test_neither_the_gateway_nor_its_workers_may_leave_a_core_file(site: Site) -> None:
+    """Its memory holds keys and people's data; a crash must not write them to the disk (limits of the kernel)."""
+    children = Path(f"/proc/{site.pid}/task/{site.pid}/children").read_text().split()
+    assert children
+    for pid in (site.pid, *children):
+        limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+        assert next(line for line in limits if "core file" in line).split()[4:6] == ["0", "0"]
