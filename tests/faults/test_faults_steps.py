@@ -38,6 +38,8 @@ EXCUSED = {
     "deliver.adopt": "needs a lane task that broke by a defect of ours: tests/rooms/deliver",
     "deliver.park": "needs a document that cannot be rendered: tests/rooms/deliver",
     "pull": "an audit event alone, of something that was read",
+    "deliver.told": "needs a destination that tells the outcome by itself: tests/rooms/deliver/test_deliver_told.py",
+    "recall": "an audit event alone, of what was recalled",
     "convert": "an audit event alone, of something that is not kept",
 }
 """Steps that a whole process cannot be brought to on purpose, and where they are tested."""
@@ -169,9 +171,10 @@ class Chain:
         assert [each for each in found if person is None or not each.endswith(" is rejected")] == [], self.died
 
 
-OCCURRENCES = [1, 2, *[pytest.param(number, marks=pytest.mark.torture) for number in range(3, 26)]]
+OCCURRENCES = [1, pytest.param(2, marks=pytest.mark.long), *[pytest.param(number, marks=pytest.mark.torture) for number in range(3, 26)]]
 occurrences = pytest.mark.parametrize("number", OCCURRENCES)
-"""Which occurrence of the step is the fatal one, and how many messages are under way. 25 with `make torture`."""
+"""Which occurrence of the step is the fatal one, and how many messages are under way. The second
+in `make test-all`, 25 with `make torture`."""
 
 
 @pytest.mark.slow

@@ -95,7 +95,7 @@ _FREE = [
     for name, parameter in inspect.signature(builder, eval_str=True).parameters.items()
     if parameter.annotation is str
     and (builder, name) != (events.operator_acted, "reason")
-    and name not in {"sender", "operator", "reader", "agent", "destination", "type"}
+    and name not in {"sender", "operator", "reader", "agent", "destination", "type", "repository"}
 ]
 
 

@@ -108,7 +108,7 @@ def _expired(world: World) -> None:
 
 
 def _not_yet(world: World) -> None:
-    world.use(world.issue(world.root, start=world.now + timedelta(seconds=1)))
+    world.use(world.issue(world.root, start=world.now + timedelta(minutes=5)))
 
 
 def _revoked_by_crl(world: World) -> None:

@@ -327,7 +327,12 @@ def test_the_command_serves_until_it_is_interrupted(name: str, tmp_path: Path) -
         f"s.add(p.add_subparsers()); o = p.parse_args(['simulate', '{name}', '--log', {str(log)!r}]);"
         "raise SystemExit(o.run(o))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell in the background has it ignored
+    )
     try:
         assert process.stdout is not None
         said = process.stdout.readline().decode()
