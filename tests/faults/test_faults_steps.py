@@ -171,7 +171,11 @@ class Chain:
         assert [each for each in found if person is None or not each.endswith(" is rejected")] == [], self.died
 
 
-OCCURRENCES = [1, pytest.param(2, marks=pytest.mark.long), *[pytest.param(number, marks=pytest.mark.torture) for number in range(3, 26)]]
+OCCURRENCES = [
+    1,
+    pytest.param(2, marks=pytest.mark.long),
+    *[pytest.param(number, marks=pytest.mark.torture) for number in range(3, 26)],
+]
 occurrences = pytest.mark.parametrize("number", OCCURRENCES)
 """Which occurrence of the step is the fatal one, and how many messages are under way. The second
 in `make test-all`, 25 with `make torture`."""
