@@ -20,7 +20,7 @@ from gateway.errors import GatewayError, Refused
 from gateway.formats import json
 from gateway.simulate import certificates
 from gateway.simulate.arrivals import Arrival, ArrivalLog
-from gateway.simulate.faults import Answer, Faults, Order
+from gateway.simulate.faults import Answer, Faults, Order, answer
 from gateway.simulate.server import Judged, StandIn
 
 _CODE: Final = re.compile(r"[0-9]{10}")
@@ -28,11 +28,6 @@ _BUNDLES: Final = frozenset({"collection", "document"})
 _JSON: Final = frozenset({"application/json", "application/fhir+json"})
 
 Problem = tuple[str, str]
-
-
-def answer(status: int, body: Mapping[str, Any]) -> Answer:
-    """A JSON answer."""
-    return Answer(status, "application/json", json.write(body))
 
 
 def problems(document: Any) -> Iterator[Problem]:
@@ -125,7 +120,7 @@ class Behzisti(StandIn):
         try:
             document = json.read(arrival.body)
             if self._anchors:
-                self._verify(arrival)
+                certificates.verify_arrival(arrival, self._anchors)
         except Refused as refused:
             return [("BZ-S05", refused.args_.get("detail", "the signature cannot be verified"))]
         except GatewayError:
@@ -133,16 +128,6 @@ class Behzisti(StandIn):
         if self.documents.get(key, ("", digest))[1] != digest:
             return [("BZ-S04", "another body under the same key")]
         return list(problems(document))
-
-    def _verify(self, arrival: Arrival) -> None:
-        value = arrival.header("x-signature")
-        if not value:
-            token = arrival.header("x-jws-signature")
-            certificates.verify_detached(token, arrival.body, self._anchors, arrival.time)
-            return
-        leaf = certificates.load_leaf(arrival.header("x-signature-certificate"))
-        certificates.check_certificate(leaf, [], self._anchors, arrival.time)
-        certificates.verify_rsa(leaf, certificates.standard_base64(value), arrival.body)
 
     def lie(self, order: Order, arrival: Arrival, true: Judged) -> Answer:
         """Errors and wrong references of this interface."""

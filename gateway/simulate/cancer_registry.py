@@ -14,9 +14,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from gateway.clock import Clock
-from gateway.formats import json
 from gateway.simulate.arrivals import Arrival, ArrivalLog
-from gateway.simulate.faults import Answer, Faults, Order
+from gateway.simulate.faults import Answer, Faults, Order, answer
 from gateway.simulate.server import Judged, StandIn
 
 VARIABLES: Final[dict[str, str]] = {
@@ -33,11 +32,6 @@ VARIABLES: Final[dict[str, str]] = {
     "BasisDiagnosis": r"[01245679]",
 }
 """What a row has to have, and the form of it."""
-
-
-def answer(status: int, body: Mapping[str, Any]) -> Answer:
-    """A JSON answer."""
-    return Answer(status, "application/json", json.write(body))
 
 
 class CancerRegistry(StandIn):

@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.errors import GatewayError, Refused
 from gateway.formats import json
+from gateway.simulate.arrivals import Arrival
 
 _PSS: Final = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
 
@@ -128,6 +129,17 @@ def verify_detached(token: str, body: bytes, anchors: tuple[x509.Certificate, ..
     _verify(certificates[0], str(header.get("alg")), value, first.encode() + b"." + payload)
     check_certificate(certificates[0], certificates[1:], anchors, at)
     return certificates[0]
+
+
+def verify_arrival(arrival: Arrival, anchors: tuple[x509.Certificate, ...]) -> None:
+    """The signature over the body's exact bytes: a detached JWS, or value and certificate side by side."""
+    value = arrival.header("x-signature")
+    if not value:
+        verify_detached(arrival.header("x-jws-signature"), arrival.body, anchors, arrival.time)
+        return
+    leaf = load_leaf(arrival.header("x-signature-certificate"))
+    check_certificate(leaf, [], anchors, arrival.time)
+    verify_rsa(leaf, standard_base64(value), arrival.body)
 
 
 def _decode(text: str) -> bytes:

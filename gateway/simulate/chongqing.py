@@ -18,7 +18,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 from zoneinfo import ZoneInfo
 
 from cryptography import x509
@@ -29,16 +29,11 @@ from gateway.formats import json
 from gateway.message import Json
 from gateway.simulate import certificates, sm2
 from gateway.simulate.arrivals import Arrival, ArrivalLog
-from gateway.simulate.faults import Answer, Faults, Order
+from gateway.simulate.faults import Answer, Faults, Order, answer
 from gateway.simulate.server import Judged, StandIn
 
 MEMBERS: Final = ("appId", "bizContent", "certificate", "nonce", "sign", "signType", "timestamp")
 ZONE: Final = ZoneInfo("Asia/Shanghai")
-
-
-def answer(status: int, body: Mapping[str, Any]) -> Answer:
-    """A JSON answer."""
-    return Answer(status, "application/json", json.write(body))
 
 
 class Chongqing(StandIn):

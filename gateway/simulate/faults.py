@@ -7,10 +7,11 @@ fault says whether the repository keeps the message (`keeps`), so that the log s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Final, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Literal, NamedTuple
 
 from gateway.errors import Misconfigured
+from gateway.formats import json
 
 
 class Answer(NamedTuple):
@@ -20,6 +21,11 @@ class Answer(NamedTuple):
     media_type: str
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+
+
+def answer(status: int, body: Mapping[str, Any]) -> Answer:
+    """A JSON answer."""
+    return Answer(status, "application/json", json.write(body))
 
 
 Act = Literal["send", "abort", "half", "drip"]

@@ -20,13 +20,8 @@ from gateway.errors import GatewayError, Refused
 from gateway.formats import json
 from gateway.simulate import certificates
 from gateway.simulate.arrivals import Arrival, ArrivalLog
-from gateway.simulate.faults import Answer, Faults, Order
+from gateway.simulate.faults import Answer, Faults, Order, answer
 from gateway.simulate.server import Judged, StandIn
-
-
-def answer(status: int, body: Mapping[str, Any]) -> Answer:
-    """A JSON answer."""
-    return Answer(status, "application/json", json.write(body))
 
 
 class Medcare(StandIn):
@@ -85,7 +80,7 @@ class Medcare(StandIn):
             if wrong:
                 return "M06", wrong
             if self._anchors:
-                self._verify(arrival)
+                certificates.verify_arrival(arrival, self._anchors)
         except Refused as refused:
             return "M05", refused.args_.get("detail", "the body cannot be read")
         except GatewayError:
@@ -93,17 +88,6 @@ class Medcare(StandIn):
         if self.registrations.get(key, ("", digest))[1] != digest:
             return "M04", "another body under the same key"
         return None
-
-    def _verify(self, arrival: Arrival) -> None:
-        """The signature over the body's exact bytes: a detached JWS, or value and certificate side by side."""
-        value = arrival.header("x-signature")
-        if not value:
-            token = arrival.header("x-jws-signature")
-            certificates.verify_detached(token, arrival.body, self._anchors, arrival.time)
-            return
-        leaf = certificates.load_leaf(arrival.header("x-signature-certificate"))
-        certificates.check_certificate(leaf, [], self._anchors, arrival.time)
-        certificates.verify_rsa(leaf, certificates.standard_base64(value), arrival.body)
 
     def lie(self, order: Order, arrival: Arrival, true: Judged) -> Answer:
         """Errors and wrong references of this interface."""
