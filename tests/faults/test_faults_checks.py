@@ -166,7 +166,7 @@ async def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
             os.kill(worker, signal.SIGKILL)  # with more behind it than it could have done
             await pushing
             pushed.acknowledged |= {patient + n: [0] for n in range(5)}
-            assert await site.quiet(30), await site.ask("status")
+            assert await site.quiet(90), await site.ask("status")
         assert not [s for s in await site.ask("status") if s["state"] == "parked" and s["count"]]
         assert await site.stop() == 0
         assert await violations(site, pushed) == []
