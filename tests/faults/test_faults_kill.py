@@ -34,7 +34,7 @@ async def scenario(folder: Path, kills: int, patients: int, stays: int, seed: in
         return await violations(site, pushed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_twenty_kills_during_five_hundred_messages_lose_nothing(tmp_path: Path) -> None:
     """After restart none is missing, per-patient order holds, at most one repeat for each exchange in flight."""
     cached = {

@@ -40,7 +40,7 @@ def judged(folder: Path, tests: Iterable[str]) -> tuple[int, str]:
 
 
 def _case(sabotage: Sabotage) -> object:
-    marks = [pytest.mark.slow, *([pytest.mark.needs(sabotage.needs)] if sabotage.needs else [])]
+    marks = [pytest.mark.long, *([pytest.mark.needs(sabotage.needs)] if sabotage.needs else [])]
     return pytest.param(sabotage, marks=marks, id=f"{sabotage.promise}: {sabotage.name}")
 
 
@@ -54,7 +54,7 @@ def test_a_build_that_breaks_a_promise_is_caught(tmp_path: Path, sabotage: Sabot
     assert "SyntaxError" not in report
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_honest_copy_passes_the_same_tests(tmp_path: Path) -> None:
     """It is the sabotage that is caught, not the copying: the tests of some promises, with nothing changed."""
     chosen = {each.promise: each.test for each in SABOTAGES if each.promise in (3, 7, 9, 10)}
