@@ -34,9 +34,11 @@ async def serve(arguments: Namespace, receive: bool = True) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     with Pool(settings, id_key(settings)) as pool:
-        from gateway.app import Gateway  # while the workers load their rules, this process loads its rooms
+        from gateway import workers  # while the workers load their rules, this process loads its rooms
+        from gateway.app import Gateway
 
         async with Gateway(settings, SystemClock(), pool, receive) as gateway:
+            workers.settle()
             print(f"pid {os.getpid()}", flush=True)
             for line in gateway.listening():
                 print(line, flush=True)

@@ -91,7 +91,7 @@ def writer(url: URL) -> Engine:
     """The engine behind the one writer thread: one connection, made anew after a failure."""
     options: dict[str, Any] = {"poolclass": NullPool}
     if dialect(url) == "sqlite":
-        engine = create_engine(url, connect_args={"check_same_thread": False}, **options)
+        engine = create_engine(url, connect_args={"check_same_thread": False, "cached_statements": 512}, **options)
         _on_connect(engine, (*_SQLITE_BOTH, *_SQLITE_WRITER))
         _on_begin(engine, "BEGIN IMMEDIATE")
     else:

@@ -17,6 +17,10 @@ from sqlalchemy.sql.compiler import SQLCompiler
 Columns = Mapping[str, Any]
 
 
+TOGETHER: Final = 64
+"""Rows in one insert, at most: 64 rows of 20 columns stay well below the parameters that SQLite takes."""
+
+
 class Prepared:
     """The text of one statement, and how its parameters become what the driver takes."""
 
@@ -55,6 +59,15 @@ class Statements:
 
     def __init__(self) -> None:
         self._prepared: dict[Hashable, Prepared] = {}
+        self._repeated: dict[tuple[Hashable, int], str] = {}
+
+    def repeated(self, key: Hashable, prepared: Prepared, times: int) -> str:
+        """The text of an insert of one row, for so many rows."""
+        text = self._repeated.get((key, times))
+        if text is None:
+            head, values, row = prepared.text.rpartition(" VALUES ")
+            text = self._repeated[key, times] = head + values + ", ".join([row] * times)
+        return text
 
     def get(
         self, connection: Connection, key: Hashable, build: Callable[[], Any], names: Iterable[str] | None
@@ -86,7 +99,7 @@ class Hand:
         if len(rows) == 1:
             self._execute(prepared.text, prepared.parameters(rows[0]))
         else:
-            self._many(prepared.text, [prepared.parameters(row) for row in rows])
+            self._all(table, key, prepared, [prepared.parameters(row) for row in rows])
 
     def insert_all(self, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Many rows whose cells stand in the order of `names` and are what the driver takes as they are."""
@@ -133,6 +146,23 @@ class Hand:
             self._cursor.execute(text, parameters)
         except self._errors.Error as error:
             raise self._wrapped(text, error) from None
+
+    def _all(self, table: Table, key: Hashable, prepared: Prepared, rows: Sequence[Any]) -> None:
+        """Rows of one table in as few calls as possible.
+
+        SQLite's driver gives the interpreter up and takes it back at every row of `executemany`, and each time another
+        thread may keep it for milliseconds; several rows in one statement cost one such turn. Sizes are powers of two,
+        so that there are few statements to prepare. PostgreSQL's driver sends `executemany` as one pipeline.
+        """
+        if prepared.names is None:
+            self._many(prepared.text, rows)
+            return
+        first = 0
+        while first < len(rows):
+            size = min(TOGETHER, 1 << (len(rows) - first).bit_length() - 1)
+            text = self._statements.repeated(key, prepared, size)
+            self._execute(text, [cell for row in rows[first : first + size] for cell in row])
+            first += size
 
     def _many(self, text: str, parameters: Sequence[Any]) -> None:
         try:
