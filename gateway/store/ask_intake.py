@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BindParameter, Integer, and_, bindparam, exists, func, or_, select
+from sqlalchemy import BigInteger, BindParameter, Integer, and_, bindparam, exists, func, or_, select
 
 from gateway import flow
 from gateway.flow import Thing
@@ -140,8 +140,31 @@ _OWED: Final = (
 )
 
 
+_NOT_ACCEPTED: Final = (
+    select(_item)
+    .where(
+        _item.c.submission == _MINE,
+        _item.c.state.not_in([word(each) for each in sorted(_ACCEPTED)]),
+        _item.c.position > bindparam("after", type_=BigInteger()),
+    )
+    .order_by(_item.c.position)
+    .limit(LIMIT)
+)
+
+
+def _all_told(reading: Reading, submission: str) -> bool:
+    """Whether every item that was not accepted has findings; one whose bytes are damaged shows none."""
+    after = -1
+    while found := reading.all(_NOT_ACCEPTED, submission=submission, after=after, limit=SHOWN):
+        records = whole(found, lambda row: rows.item(row, reading.payloads), lambda row: row["id"])
+        if len(records) < len(found) or not all(each.result.findings for each in records):
+            return False
+        after = found[-1]["position"]
+    return True
+
+
 def submission_status(reading: Reading, id: str, first: int = 0, limit: int = SHOWN) -> SubmissionStatus | None:
-    """As its sender sees it, with the items from a number on."""
+    """As its sender sees it, with the items from a number on. `settled` speaks of all items, shown or not."""
     row = reading.first(_STATUS, id=id)
     if row is None:
         return None
@@ -161,8 +184,8 @@ def submission_status(reading: Reading, id: str, first: int = 0, limit: int = SH
         )
         for record in records
     )
-    known = counts.keys() <= _ACCEPTED or all(each.findings or each.state in _ACCEPTED for each in statuses)
-    settled = row["state"] in flow.FINAL[Thing.SUBMISSION] and known
+    ended = row["state"] in flow.FINAL[Thing.SUBMISSION]
+    settled = ended and (counts.keys() <= _ACCEPTED or _all_told(reading, id))
     return SubmissionStatus(**row, settled=settled, items=statuses, counts=counts, first=first)
 
 

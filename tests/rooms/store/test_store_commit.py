@@ -366,6 +366,27 @@ async def test_a_submission_is_settled_when_every_item_is_known(ledger: store.Le
     assert [each.code for each in status.items[0].findings] == ["X"]
 
 
+@pytest.mark.parametrize("shown", [(0, 10), (1000, 50), (2000, 10)], ids=str)
+async def test_a_submission_is_settled_by_all_its_items_whatever_page_is_shown(
+    ledger: store.Ledger, shown: tuple[int, int]
+) -> None:
+    """One item that was parked without a word to its sender keeps a submission open, whichever page it stands on."""
+    said = (Finding(code="X", severity="warning"),)
+    told = [item(f"i{n}", "s1", index=n, subject=f"p{n}", state="parked", findings=said) for n in range(25)]
+    await ledger.commit(accepted("s1"))
+    await ledger.commit(itemised("s1", *told))
+    status = await ledger.submission_status("s1", *shown)
+    assert status is not None
+    assert status.settled
+    await ledger.commit(accepted("s2"))
+    untold = item("untold", "s2", index=1020, subject="p1020", state="parked")
+    others = [item(f"j{n}", "s2", index=n, subject=f"p{n}", state="parked", findings=said) for n in range(1020)]
+    await ledger.commit(itemised("s2", *others, untold))
+    status = await ledger.submission_status("s2", *shown)
+    assert status is not None
+    assert not status.settled
+
+
 async def test_what_is_shown_of_a_large_submission_comes_in_pages(ledger: store.Ledger) -> None:
     """A table of any length: each page holds what was asked for, all pages together everything once."""
     await ledger.commit(accepted("s1"))

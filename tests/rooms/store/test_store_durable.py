@@ -23,7 +23,7 @@ from store_servers import NOW, Server, Where
 from gateway import store
 from gateway.errors import Broken, Misconfigured, StorageFailed
 from gateway.flow import Room, Thing
-from gateway.message import Step, StoredResource
+from gateway.message import Finding, Step, StoredResource
 from gateway.store.engine import writer as writer_engine
 from gateway.store.migrations import MIGRATIONS, Migration, migrate
 
@@ -327,6 +327,26 @@ async def test_damaged_bytes_are_never_handed_out(sqlite: Where) -> None:
                 await ledger.submission(id)
         assert [each.id for each in await ledger.received(10)] == ["good"]
         assert await ledger.gatherable(10) == []  # i2 may not overtake i1 of the same subject
+
+
+async def test_a_damaged_item_on_another_page_leaves_a_submission_unsettled(sqlite: Where) -> None:
+    """Nobody can tell whether its sender was told, and the page that was asked for is still given."""
+    said = (Finding(code="X", severity="warning"),)
+    async with sqlite.ledger() as ledger:
+        await ledger.commit(accepted("s1"))
+        parked = [item(f"i{n}", "s1", index=n, state="parked", findings=said) for n in range(3)]
+        await ledger.commit(itemised("s1", *parked))
+        status = await ledger.submission_status("s1", 0, 2)
+        assert status is not None
+        assert status.settled
+    with sqlite3.connect(sqlite.data / "ledger.db") as raw:
+        raw.execute("UPDATE items SET result = CAST(replace(result, 'subject-1', 'subject-2') AS BLOB) WHERE id = 'i2'")
+    raw.close()
+    async with sqlite.ledger() as ledger:
+        status = await ledger.submission_status("s1", 0, 2)
+        assert status is not None
+        assert [each.id for each in status.items] == ["i0", "i1"]
+        assert not status.settled
 
 
 @pytest.mark.parametrize(
