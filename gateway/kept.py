@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
 from gateway.message import AuditRecord, Exchange, Finding, Language
 from gateway.value import Value
+
+STATUS_ITEMS: Final = 1000
+"""Items in one status of a submission, where nobody asks for more."""
+JOURNAL_LINES: Final = 10_000
+"""Lines of its journal in one answer, where nobody asks for more."""
 
 
 class Queue(Value, frozen=True, kw_only=True):

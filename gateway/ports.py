@@ -11,7 +11,16 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from gateway.formats.views import Answered, KeptFinding, Statement
-from gateway.kept import JournalEntry, KeptAudit, KeptResource, Parked, Queue, SubmissionStatus
+from gateway.kept import (
+    JOURNAL_LINES,
+    STATUS_ITEMS,
+    JournalEntry,
+    KeptAudit,
+    KeptResource,
+    Parked,
+    Queue,
+    SubmissionStatus,
+)
 from gateway.message import (
     Answer,
     Attempt,
@@ -42,7 +51,7 @@ class Store(Protocol):
         ...
 
     async def submission(self, id: str) -> Submission | None: ...
-    async def submission_status(self, id: str, first: int = 0, limit: int = 1000) -> SubmissionStatus | None:
+    async def submission_status(self, id: str, first: int = 0, limit: int = STATUS_ITEMS) -> SubmissionStatus | None:
         """As its sender sees it; of its items so many, from number `first` on."""
         ...
 
@@ -113,7 +122,7 @@ class Store(Protocol):
         ...
 
     async def journal(
-        self, submission: str, after: tuple[int, int] = (0, -1), limit: int = 10_000
+        self, submission: str, after: tuple[int, int] = (0, -1), limit: int = JOURNAL_LINES
     ) -> Sequence[JournalEntry]:
         """State changes of the submission, its items, cases, exchanges and answers: so many after (feed, place)."""
         ...

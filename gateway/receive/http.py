@@ -31,7 +31,7 @@ from gateway import errors
 from gateway.clock import Clock
 from gateway.errors import Broken, GatewayError, NotAllowed, finding
 from gateway.formats import json, media
-from gateway.kept import SubmissionStatus
+from gateway.kept import JOURNAL_LINES, STATUS_ITEMS, SubmissionStatus
 from gateway.message import Finding, Json, Language
 from gateway.ports import Store
 from gateway.receive import acceptance, answers, hl7, preview
@@ -53,8 +53,6 @@ MESSAGE: Final = "application/http"
 
 DRAIN_BYTES: Final = 64 * 1024 * 1024
 DRAIN_SECONDS: Final = 5.0
-TRACE_PAGE: Final = 10_000
-SHOWN: Final = 1000  # items in one status
 ALL: Final = 2**31 - 1
 LINEAGE_PAGE: Final = 200
 _CURSOR: Final = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,9}))?")
@@ -381,7 +379,7 @@ def _cursor(request: Request, name: str, second: int = 0) -> tuple[int, int]:
     return (int(found[1]), int(found[2] or second)) if found else (0, second)
 
 
-async def _own(front: Front, request: Request, id: str, limit: int = SHOWN) -> tuple[Sender, SubmissionStatus]:
+async def _own(front: Front, request: Request, id: str, limit: int = STATUS_ITEMS) -> tuple[Sender, SubmissionStatus]:
     """The caller and its submission; for everybody else there is none."""
     sender = await front.caller(request)
     found = await front.store.submission_status(id, _cursor(request, "first")[0], limit)
@@ -434,7 +432,7 @@ async def _show(front: Front, request: Request, id: str, what: str) -> Response:
     first = _cursor(request, "first")[0]
     if what == "trace":
         feed, place = _cursor(request, "after", -1)
-        body = answers.trace_json(id, await front.store.journal(id, (feed, place), TRACE_PAGE), TRACE_PAGE)
+        body = answers.trace_json(id, await front.store.journal(id, (feed, place)), JOURNAL_LINES)
     elif what == "lineage":
         items = await front.store.items(id, first, LINEAGE_PAGE)
         body = answers.lineage_json(id, items, first, LINEAGE_PAGE)

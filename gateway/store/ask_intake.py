@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, BindParameter, Integer, and_, bindparam, exis
 
 from gateway import flow
 from gateway.flow import Thing
-from gateway.kept import ItemStatus, JournalEntry, SubmissionStatus
+from gateway.kept import JOURNAL_LINES, STATUS_ITEMS, ItemStatus, JournalEntry, SubmissionStatus
 from gateway.message import Answer, Exchange, ItemRecord, Submission
 from gateway.store import rows
 from gateway.store.order import LIMIT, ONE, word
@@ -25,10 +25,6 @@ from gateway.store.schema import submissions as _submission
 _ACCEPTED: Final = frozenset({"valid", "gathered", "refused"})
 _MINE: Final[BindParameter[str]] = bindparam("submission")
 _FIRST: Final[BindParameter[int]] = bindparam("first", type_=Integer())
-SHOWN: Final = 1000
-"""Items in one answer about a submission, where nobody asks for more."""
-LINES: Final = 10_000
-"""Lines of its journal in one answer."""
 START: Final = (0, -1)
 """Before the first line."""
 
@@ -155,7 +151,7 @@ _NOT_ACCEPTED: Final = (
 def _all_told(reading: Reading, submission: str) -> bool:
     """Whether every item that was not accepted has findings; one whose bytes are damaged shows none."""
     after = -1
-    while found := reading.all(_NOT_ACCEPTED, submission=submission, after=after, limit=SHOWN):
+    while found := reading.all(_NOT_ACCEPTED, submission=submission, after=after, limit=STATUS_ITEMS):
         records = whole(found, lambda row: rows.item(row, reading.payloads), lambda row: row["id"])
         if len(records) < len(found) or not all(each.result.findings for each in records):
             return False
@@ -163,7 +159,7 @@ def _all_told(reading: Reading, submission: str) -> bool:
     return True
 
 
-def submission_status(reading: Reading, id: str, first: int = 0, limit: int = SHOWN) -> SubmissionStatus | None:
+def submission_status(reading: Reading, id: str, first: int = 0, limit: int = STATUS_ITEMS) -> SubmissionStatus | None:
     """As its sender sees it, with the items from a number on. `settled` speaks of all items, shown or not."""
     row = reading.first(_STATUS, id=id)
     if row is None:
@@ -244,7 +240,7 @@ _JOURNAL: Final = (
 
 
 def journal(
-    reading: Reading, submission: str, after: tuple[int, int] = START, limit: int = LINES
+    reading: Reading, submission: str, after: tuple[int, int] = START, limit: int = JOURNAL_LINES
 ) -> Sequence[JournalEntry]:
     """State changes of the submission and of all that came of it, in feed order: so many after (feed, place)."""
     given = {"submission": submission, "feed": after[0], "place": after[1], "limit": limit}

@@ -16,7 +16,16 @@ from gateway.clock import Clock
 from gateway.errors import Misconfigured, StorageFailed
 from gateway.formats.search import Hit, Indexer, IndexRow, Scope, Search
 from gateway.formats.views import Views
-from gateway.kept import JournalEntry, KeptAudit, KeptResource, Parked, Queue, SubmissionStatus
+from gateway.kept import (
+    JOURNAL_LINES,
+    STATUS_ITEMS,
+    JournalEntry,
+    KeptAudit,
+    KeptResource,
+    Parked,
+    Queue,
+    SubmissionStatus,
+)
 from gateway.message import (
     Answer,
     Attempt,
@@ -253,9 +262,7 @@ class Ledger:
     async def submission(self, id: str) -> Submission | None:
         return await self._soon(ask_intake.submission, id)
 
-    async def submission_status(
-        self, id: str, first: int = 0, limit: int = ask_intake.SHOWN
-    ) -> SubmissionStatus | None:
+    async def submission_status(self, id: str, first: int = 0, limit: int = STATUS_ITEMS) -> SubmissionStatus | None:
         return await self._ask(ask_intake.submission_status, id, first, limit)
 
     async def earlier(self, sender: str, control_id: str) -> Sequence[Submission]:
@@ -284,7 +291,7 @@ class Ledger:
         return await self._soon(ask_intake.answers_due, now, limit)
 
     async def journal(
-        self, submission: str, after: tuple[int, int] = ask_intake.START, limit: int = ask_intake.LINES
+        self, submission: str, after: tuple[int, int] = ask_intake.START, limit: int = JOURNAL_LINES
     ) -> Sequence[JournalEntry]:
         return await self._ask(ask_intake.journal, submission, after, limit)
 
