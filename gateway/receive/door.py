@@ -142,10 +142,13 @@ class Door:
     async def _kept(
         self, judged: Judged, arrival: Arrival, render: Renderer, wait: bool
     ) -> tuple[Judged, Rendered | Submission | None]:
-        """Keep it, or find what it repeats. Another process that took the same control id meanwhile was first."""
-        for _ in range(MOST_RACES):
+        """Keep it, or find what it repeats. Another process that took the same control id meanwhile was first.
+
+        Nearly every control id is new, and the commit finds out whether it is; so the first try does not ask before.
+        """
+        for race in range(MOST_RACES):
             submission, before = judged.submission, list[Submission]()
-            if submission.control_id is not None:
+            if submission.control_id is not None and race:
                 before += await self._store.earlier(submission.sender, submission.control_id)
             earlier = await self._earlier(judged, arrival, before)
             if isinstance(earlier, Submission):
@@ -153,7 +156,8 @@ class Door:
             try:
                 return earlier, await self._keep(earlier, render, wait, _latest(submission, before))
             except StaleState:
-                log.info("control_id_taken_meanwhile", submission=submission.id)
+                if race:
+                    log.info("control_id_taken_meanwhile", submission=submission.id)
         raise StorageFailed("GW-STORE-010")
 
     async def _earlier(self, judged: Judged, arrival: Arrival, before: Sequence[Submission]) -> Submission | Judged:

@@ -139,6 +139,7 @@ class Identities:
         tokens = _index(senders, lambda s: tuple(_digest(each) for each in s.token_sha256))
         self._tokens = tuple((key.encode(), sender) for key, sender in tokens.items())
         self._sources = tuple((s, tuple(_compile(s, each) for each in s.mllp)) for s in senders)
+        self._open = lru_cache(maxsize=1024)(self._open_to)  # networks are compared once an address, not once a message
         if len({s.id for s in senders}) != len(senders):
             raise Misconfigured(detail="two senders have the same id")
 
@@ -180,11 +181,15 @@ class Identities:
 
     def expected(self, host: str) -> bool:
         """Whether anybody at all may speak without a certificate from this address."""
-        return any(_open(source, host) for _, sources in self._sources for source in sources)
+        return bool(self._open(host))
+
+    def _open_to(self, host: str) -> tuple[tuple[Sender, Source], ...]:
+        """The sources that may speak from this address without a certificate."""
+        return tuple((s, each) for s, sources in self._sources for each in sources if _open(each, host))
 
     def alone_at(self, host: str) -> Sender | None:
         """The one sender who may speak from this address without a certificate, where there is exactly one."""
-        found = {s.id: s for s, sources in self._sources if any(_open(each, host) for each in sources)}
+        found = {sender.id: sender for sender, _ in self._open(host)}
         return next(iter(found.values())) if len(found) == 1 else None
 
     def over_mllp(
@@ -201,12 +206,7 @@ class Identities:
             if sources and not any(_fits(each, host, application, facility) for each in sources):
                 raise NotAllowed("GW-RECEIVE-016")
             return sender
-        fitting = {
-            sender.id: sender
-            for sender, sources in self._sources
-            for source in sources
-            if _open(source, host) and source.named(application, facility)
-        }
+        fitting = {sender.id: sender for sender, source in self._open(host) if source.named(application, facility)}
         if len(fitting) != 1:
             raise NotAllowed("GW-RECEIVE-016")
         return next(iter(fitting.values()))

@@ -63,8 +63,11 @@ def cases_of(reading: Reading, subject: str, limit: int) -> Sequence[Case]:
 
 
 def case_items(reading: Reading, case: str) -> Sequence[ItemRecord]:
-    """Gathered items in the order of gathering. A damaged one raises: half a case makes no document."""
-    return [rows.item(row, reading.payloads) for row in reading.all(_CASE_ITEMS, case=case)]
+    """Gathered items in the order of gathering, with what they were mapped to.
+
+    A damaged one raises: half a case makes no document.
+    """
+    return [rows.item_content(row, reading.payloads) for row in reading.all(_CASE_ITEMS, case=case)]
 
 
 def undocumented(reading: Reading, limit: int) -> Sequence[Case]:

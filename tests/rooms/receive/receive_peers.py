@@ -60,6 +60,11 @@ class ScriptedStore:
             flow.check(move.thing, move.frm, move.to, move.room)
             if self.states.get((move.thing, move.id), NEW) != move.frm:
                 raise StaleState(thing=str(move.thing))
+        if step.latest is not None:
+            sender, control_id, newest = step.latest
+            before = await self.earlier(sender, control_id)
+            if (before[0].id if before else None) != newest:
+                raise StaleState(thing="a control id")
         for move in step.moves:
             self.states[move.thing, move.id] = move.to
         for write in step.writes:
