@@ -1,4 +1,7 @@
-"""Bearer tokens by the OAuth 2.0 password grant, with refresh (RFC 6749 sections 4.3 and 6).
+"""Tokens of an account with a name and a password: OAuth 2.0 password grant and refresh (RFC 6749 sections 4.3, 6).
+
+Where the client speaks for itself, by an assertion or its own secret, the tokens come from `oauth.py`: those belong to
+one destination and are never on disk.
 
 One account has one token in a process: every destination with the same account shares it, one of them fetches, and
 it is renewed before it ends. With `token_file` the processes of a machine share it as well. A token is never part of
@@ -19,16 +22,16 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, NamedTuple
-from urllib.parse import urlencode
+from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 import structlog
 
 from gateway.clock import Clock, SystemClock
+from gateway.deliver import token_endpoint
 from gateway.errors import GatewayError, Misconfigured, PeerFailed
 from gateway.formats import json
-from gateway.ports import MaybeSent, Network, NotSent, Reply
+from gateway.ports import Network, Reply
 from gateway.settings import secret
 
 REFUSED: Final = "GW-DELIVER-025"
@@ -136,27 +139,17 @@ class Tokens:
     async def _ask(self, form: Mapping[str, str], timeout: float) -> _Token:
         account, begun = self._account, self._clock.now()
         client = f"{account.client_id}:{secret(account.client_secret).decode('utf-8')}"
-        headers = {
-            "Authorization": f"Basic {base64.b64encode(client.encode()).decode()}",
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Accept": "application/json",
-        }
-        body = urlencode(form).encode("ascii")
-        try:
-            reply = await self._network.request(account.peer, "POST", account.url, headers, body, timeout)
-        except MaybeSent as fault:  # of the token request: nothing of the message has left
-            raise NotSent(*fault.args) from None
+        headers = {"Authorization": f"Basic {base64.b64encode(client.encode()).decode()}"}
+        reply = await token_endpoint.ask(self._network, account.peer, account.url, form, timeout, headers)
         token = _read_reply(reply, begun)
         log.info("token", kind=form["grant_type"], peer=account.peer, seconds=int((token.ends - begun).total_seconds()))
         return token
 
 
 def _read_reply(reply: Reply, at: datetime) -> _Token:
-    found: Any = None
-    with contextlib.suppress(GatewayError):
-        found = json.read(reply.body, 256 * 1024)
-    value = found.get("access_token") if isinstance(found, dict) else None
-    if reply.status != 200 or not isinstance(value, str) or not value.isascii() or not value.isprintable():
+    found = token_endpoint.fields(reply)
+    value = found.get("access_token")
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable():
         raise PeerFailed(REFUSED, detail=f"HTTP {reply.status}")
     try:
         seconds = min(max(int(str(found.get("expires_in", DEFAULT_SECONDS))), 1), LONGEST)

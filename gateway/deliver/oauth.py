@@ -1,4 +1,8 @@
-"""Tokens of an authorisation server (OAuth2 client credentials, RFC 6749 section 4.4), kept in memory and renewed.
+"""Tokens of a client that speaks for itself: OAuth 2.0 client credentials (RFC 6749 section 4.4), in memory, renewed.
+
+For an authorisation server that knows us as a system, by an assertion that is signed anew or by our secret; each
+destination has its own. Where an account has a name and a password the tokens come from `bearer.py`: those are shared
+by every destination of the account and, where wanted, by the processes of a machine.
 
 A PDND voucher and a token of a region's own server come in the same way. A token is never written anywhere: it is
 added to a request when that leaves. Whatever goes wrong here happens before the first byte of a message has left, so
@@ -9,14 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, Final, NamedTuple
-from urllib.parse import urlencode
+from typing import Final, NamedTuple
 
 from gateway.clock import Clock
-from gateway.deliver import judge
-from gateway.errors import GatewayError
-from gateway.formats import json
-from gateway.ports import ClientCredentials, MaybeSent, Network, NotSent, Reply
+from gateway.deliver import judge, token_endpoint
+from gateway.ports import ClientCredentials, Network, NotSent, Reply
 
 UNUSABLE: Final = "GW-DELIVER-034"
 REFUSED: Final = "GW-DELIVER-035"
@@ -68,13 +69,11 @@ class Vouchers:
 
     async def _ask(self) -> Voucher:
         asked = self._clock.monotonic()
-        fields = self._credentials.form(self._clock.now())
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        body = urlencode(fields).encode("ascii")
         there = self._credentials
+        form = there.form(self._clock.now())
         try:
-            reply = await self._network.request(there.peer, "POST", there.url, headers, body, self._timeout)
-        except (NotSent, MaybeSent):
+            reply = await token_endpoint.ask(self._network, there.peer, there.url, form, self._timeout)
+        except NotSent:
             raise NotSent(UNUSABLE) from None
         if reply.status in (400, 401, 403):
             raise NotSent(REFUSED)
@@ -84,13 +83,9 @@ class Vouchers:
 
 def _read(reply: Reply) -> tuple[str, float]:
     """The token and how many seconds it lives (RFC 6749 section 5.1)."""
-    answer: Any = None
-    if reply.status == 200 and judge.media_type(reply.headers) == "application/json":
-        try:
-            answer = json.read(reply.body, 64 * 1024)
-        except GatewayError:
-            answer = None
-    if not isinstance(answer, dict) or str(answer.get("token_type", "")).lower() != "bearer":
+    answer = token_endpoint.fields(reply)
+    told = judge.media_type(reply.headers) == "application/json"
+    if not told or str(answer.get("token_type", "")).lower() != "bearer":
         raise NotSent(UNUSABLE)
     token, seconds = answer.get("access_token"), answer.get("expires_in", DEFAULT_SECONDS)
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
