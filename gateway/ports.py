@@ -66,12 +66,12 @@ class Store(Protocol):
         ...
 
     async def gatherable(self, limit: int) -> Sequence[ItemRecord]:
-        """Valid items, each sender's in sequence, none behind a submission that is still `received`."""
+        """Heads of valid items, each sender's in sequence, none behind a submission that is still `received`."""
         ...
 
     async def case(self, id: str) -> Case | None: ...
     async def case_items(self, case: str) -> Sequence[ItemRecord]:
-        """The gathered items of a case in the order of gathering."""
+        """The gathered items of a case in the order of gathering, without lineage, loss and findings."""
         ...
 
     async def undocumented(self, limit: int) -> Sequence[Case]:

@@ -106,13 +106,13 @@ def items_so_far(reading: Reading, submission: str) -> int:
 
 
 def gatherable(reading: Reading, limit: int) -> Sequence[ItemRecord]:
-    """Valid items in the order of acceptance, none that something earlier holds back.
+    """Valid items in the order of acceptance, none that something earlier holds back; only the heads of their results.
 
     An earlier submission of the sender that was not taken apart holds everything of the sender, because nobody
     knows yet whose it is; an earlier item of the same subject that is not valid holds that subject alone.
     """
     found = reading.all(_GATHERABLE, limit=limit)
-    return whole(found, lambda row: rows.item(row, reading.payloads), lambda row: (row["sender"], row["subject"]))
+    return whole(found, lambda row: rows.item_head(row, reading.payloads), lambda row: (row["sender"], row["subject"]))
 
 
 # --- status ----------------------------------------
