@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,9 @@ from typing import Any, NamedTuple
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "rooms" / "deliver"))
+from regional_samples import AUDIENCE, BASE, BUNDLE, MESSAGE, TAX_CODE
 
 from gateway.deliver.multipart import FormPart, compose
 from gateway.formats import json
@@ -32,23 +36,7 @@ from gateway.simulate.cart import Cart
 from gateway.simulate.fse import Fse
 from gateway.simulate.server import Running
 
-BASE = "https://modipa-val.invalid/govway/rest/in/FSE/gateway/v1"
-TAX_CODE, OTHER = "PRVPRV00A01H501X", "PRVPRV80A41H501Y"
-BUNDLE = json.write(
-    {
-        "resourceType": "Bundle",
-        "type": "document",
-        "entry": [
-            {
-                "fullUrl": "urn:uuid:1",
-                "resource": {
-                    "resourceType": "Patient",
-                    "identifier": [{"system": "http://hl7.it/sid/codiceFiscale", "value": TAX_CODE}],
-                },
-            }
-        ],
-    }
-)
+OTHER = "PRVPRV80A41H501Y"
 CLAIMS = fse.Claims(
     sub=fse.cx(TAX_CODE),
     subject_organization_id="090",
@@ -332,30 +320,6 @@ async def test_a_bundle_that_cannot_be_mapped_is_the_documents_matter(house: Hou
 
 
 # --- ModI at large ----------------------------------------
-
-AUDIENCE = "https://cart.invalid/fruizione"
-MESSAGE = json.write(
-    {
-        "resourceType": "Bundle",
-        "type": "message",
-        "entry": [
-            {
-                "fullUrl": "urn:uuid:1",
-                "resource": {
-                    "resourceType": "MessageHeader",
-                    "id": "m-1",
-                    "eventUri": "urn:test",
-                    "source": {"endpoint": "urn:test"},
-                },
-            },
-            {"fullUrl": "urn:uuid:2", "resource": {"resourceType": "Patient", "id": "p"}},
-            {
-                "fullUrl": "urn:uuid:3",
-                "resource": {"resourceType": "ServiceRequest", "id": "s", "subject": {"reference": "urn:uuid:2"}},
-            },
-        ],
-    }
-)
 
 
 @pytest.fixture(scope="module")

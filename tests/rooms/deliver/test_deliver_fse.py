@@ -18,6 +18,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from joserfc.jws import JWSRegistry
 from parrot import Close, Command, Parrot, Read, Reset, Send, Wait, http
+from regional_samples import BASE, BUNDLE, TAX_CODE
 
 from gateway.deliver import http_message, steps, wires
 from gateway.deliver.dispatcher import Dispatcher
@@ -36,23 +37,6 @@ from gateway.simulate.faults import Faults
 from gateway.simulate.fse import PROBLEMS, Fse
 from gateway.simulate.server import Running
 
-BASE = "https://modipa-val.invalid/govway/rest/in/FSE/gateway/v1"
-TAX_CODE = "PRVPRV00A01H501X"
-BUNDLE = json.write(
-    {
-        "resourceType": "Bundle",
-        "type": "document",
-        "entry": [
-            {
-                "fullUrl": "urn:uuid:1",
-                "resource": {
-                    "resourceType": "Patient",
-                    "identifier": [{"system": "http://hl7.it/sid/codiceFiscale", "value": TAX_CODE}],
-                },
-            }
-        ],
-    }
-)
 CLAIMS = {
     "fse.sub": fse.cx("PRVPRV00A01H501X"),
     "fse.subject_organization_id": "090",

@@ -17,6 +17,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from joserfc.jws import JWSRegistry
 from lxml import etree
+from regional_samples import AUDIENCE, MESSAGE
 
 from gateway.deliver import http_message, wires
 from gateway.errors import Misconfigured
@@ -34,29 +35,6 @@ from gateway.simulate.arrivals import ArrivalLog
 from gateway.simulate.cart import Cart
 from gateway.simulate.server import Running
 
-AUDIENCE = "https://cart.invalid/fruizione"
-BODY = json.write(
-    {
-        "resourceType": "Bundle",
-        "type": "message",
-        "entry": [
-            {
-                "fullUrl": "urn:uuid:1",
-                "resource": {
-                    "resourceType": "MessageHeader",
-                    "id": "m-1",
-                    "eventUri": "urn:test",
-                    "source": {"endpoint": "urn:test"},
-                },
-            },
-            {"fullUrl": "urn:uuid:2", "resource": {"resourceType": "Patient", "id": "p"}},
-            {
-                "fullUrl": "urn:uuid:3",
-                "resource": {"resourceType": "ServiceRequest", "id": "s", "subject": {"reference": "urn:uuid:2"}},
-            },
-        ],
-    }
-)
 FSE = {
     "fse.sub": "PRVPRV00A01H501X^^^&2.16.840.1.113883.2.9.4.3.2&ISO",
     "fse.subject_organization_id": "090",
@@ -90,7 +68,7 @@ def place(url: str, options: Mapping[str, str], protocol: str = "fhir-rest") -> 
 
 
 def rendered(
-    ring: KeyRing, options: Mapping[str, str], body: bytes = BODY, media: str = "application/json"
+    ring: KeyRing, options: Mapping[str, str], body: bytes = MESSAGE, media: str = "application/json"
 ) -> http_message.Request:
     """What a generic REST destination would be sent now."""
     more = {"success": "$.ok = yes", "media_type": media, "idempotency_header": "X-Id"}
@@ -113,7 +91,7 @@ async def sent(made: Manifest, ring: KeyRing, options: Mapping[str, str], change
         wire = wires.make(there, network, request_signer=request_signer_for(there, ring))
         now = datetime.now(UTC)
         whole = EvidenceMaker(open_key(Key(certificate=str(made.evidence.certificate), key=str(made.evidence.key))))
-        signed = msgspec.structs.replace(document("doc", BODY), evidence=whole.sign(BODY, now))
+        signed = msgspec.structs.replace(document("doc", MESSAGE), evidence=whole.sign(MESSAGE, now))
         request, id = wire.render(signed, exchange("e-1"), {}, 1, now)
         request = change(request) if change else request
         attempt = Attempt(
@@ -154,7 +132,7 @@ def test_the_digest_is_that_of_the_body_in_the_attempt(ring: KeyRing) -> None:
     request = rendered(ring, {"secure": "modi", "audience": AUDIENCE})
     digest = "SHA-256=" + base64.b64encode(hashlib.sha256(request.body).digest()).decode()
     assert lower(request.headers)["digest"] == digest
-    assert request.body == BODY
+    assert request.body == MESSAGE
 
 
 def test_a_soap_request_is_signed_as_other_implementations_verify_it(made: Manifest, ring: KeyRing) -> None:
@@ -194,7 +172,7 @@ def test_the_two_tokens_of_the_health_record_carry_the_configured_claims(made: M
     claims = jwt.decode(headers["fse-jwt-signature"], key, registry=wide).claims
     assert bearer["iss"].startswith("auth:")
     assert claims["iss"].startswith("integrity:")
-    assert claims["attachment_hash"] == hashlib.sha256(BODY).hexdigest()
+    assert claims["attachment_hash"] == hashlib.sha256(MESSAGE).hexdigest()
     assert {f"fse.{k}": claims[k] for k in (name.removeprefix("fse.") for name in FSE)} == FSE
 
 
@@ -210,7 +188,7 @@ def test_a_sealed_body_is_opened_by_its_destination_only(made: Manifest, ring: K
     parts = json.read(request.body)
     assert parts.keys() == {"requestBody", "key", "iv"}
     assert b"ServiceRequest" not in request.body
-    assert encrypt.opened(encrypt.Sealed(parts["requestBody"], parts["key"], parts["iv"]), there) == BODY
+    assert encrypt.opened(encrypt.Sealed(parts["requestBody"], parts["key"], parts["iv"]), there) == MESSAGE
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from cryptography import x509
 from deliver_world import QUICK, Memory, destination, exchange, routed, running, tools, until
+from regional_samples import AUDIENCE, MESSAGE
 from structlog.testing import capture_logs
 
 from gateway.clock import FixedClock, SystemClock
@@ -31,30 +32,6 @@ from gateway.simulate.arrivals import ArrivalLog
 from gateway.simulate.cart import Cart
 from gateway.simulate.server import Running, Tls
 from gateway.simulate.vouchers import VoucherDesk
-
-AUDIENCE = "https://cart.invalid/fruizione"
-MESSAGE = json.write(
-    {
-        "resourceType": "Bundle",
-        "type": "message",
-        "entry": [
-            {
-                "fullUrl": "urn:uuid:1",
-                "resource": {
-                    "resourceType": "MessageHeader",
-                    "id": "m-1",
-                    "eventUri": "urn:test",
-                    "source": {"endpoint": "urn:test"},
-                },
-            },
-            {"fullUrl": "urn:uuid:2", "resource": {"resourceType": "Patient", "id": "p"}},
-            {
-                "fullUrl": "urn:uuid:3",
-                "resource": {"resourceType": "ServiceRequest", "id": "s", "subject": {"reference": "urn:uuid:2"}},
-            },
-        ],
-    }
-)
 
 
 @pytest.fixture(scope="module")
