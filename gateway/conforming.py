@@ -136,7 +136,7 @@ class Bench:
                 state="valid",
                 result=each.result,
             )
-            plan = cases.plan_for(self._programme, each.result.case.kind)
+            plan = self._programme.case_plan(each.result.case.kind)
             case, _ = cases.join(plan, self._cases.get(each.result.case.id), record, self._at)
             self._cases[case.id] = case
             self._items.setdefault(case.id, []).append((name, record))
@@ -148,7 +148,7 @@ class Bench:
                 continue
             items = [record for _, record in self._items[id]]
             body = documents.assemble(self._programme, case, items, self._at)
-            if derived := documents.plan_for(self._programme, case.kind).derived:
+            if derived := self._programme.document_plan(case.kind).derived:
                 more = self._rules.mapper.render(json.read(body), f"{self._programme.name}/{derived}", {})
                 body = documents.with_derived(self._programme, body, more)
             yield Made(case, body, tuple(dict.fromkeys(name for name, _ in self._items[id])))

@@ -6,9 +6,9 @@ A programme is added by writing files; no Python knows its name. This file only 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -54,6 +54,9 @@ class DocumentPlan(Part, frozen=True, kw_only=True):
     source_name: str = "gateway"
     endpoint: str = "urn:gateway"
     derived: str = ""  # an output mapping that makes further resources from the whole case: {"resources": […]}
+
+
+_Plan = TypeVar("_Plan", CasePlan, DocumentPlan)
 
 
 class Route(Part, frozen=True, kw_only=True):
@@ -117,6 +120,21 @@ class Programme(Part, frozen=True, kw_only=True):
     schedule: tuple[SchedulePlan, ...] = ()
     profiles: tuple[str, ...] = ()  # further folders under profiles/ to load
     folder: str = ""
+
+    def case_plan(self, kind: str) -> CasePlan:
+        """The plan of that kind of case, or `Misconfigured`."""
+        return _of_kind(self.case, kind, f"programme {self.name} has no case of kind {kind!r}")
+
+    def document_plan(self, kind: str) -> DocumentPlan:
+        """How that kind of case becomes a document, or `Misconfigured`."""
+        return _of_kind(self.document, kind, f"programme {self.name} has no document for cases of kind {kind!r}")
+
+
+def _of_kind(plans: Iterable[_Plan], kind: str, missing: str) -> _Plan:
+    for plan in plans:
+        if plan.kind == kind:
+            return plan
+    raise Misconfigured(detail=missing)
 
 
 def load(home: Path, name: str) -> Programme:

@@ -172,7 +172,7 @@ class Scheduling:
         if await self._ledger.case(case.id) is not None:
             return 0
         body = documents.of_resources(programme, case, self._resources(programme, plan, case, reports), at)
-        document_plan = documents.plan_for(programme, plan.kind)
+        document_plan = programme.document_plan(plan.kind)
         if document_plan.derived:
             body = await self._pool.run(workers.derive, programme.name, body, document_plan.derived)
         proof = await self._pool.run(workers.sign, body, at)
@@ -191,7 +191,7 @@ class Scheduling:
     ) -> Sequence[Json]:
         language = programme.language
         found: dict[str, Json] = {}
-        if documents.plan_for(programme, plan.kind).bundle == "document":
+        if programme.document_plan(plan.kind).bundle == "document":
             title = (
                 f"{words.word('report', language)} – {getattr(programme.title, language)} – {reports[0].period.label}"
             )

@@ -170,7 +170,7 @@ def gather(programme: Programme, case: Case | None, item: ItemRecord, at: dateti
     """One item joins its case."""
     ref = item.result.case
     assert ref is not None, "only items with a case are valid"
-    joined, moves = cases.join(cases.plan_for(programme, ref.kind), case, item, at)
+    joined, moves = cases.join(programme.case_plan(ref.kind), case, item, at)
     gathered = msgspec.structs.replace(item, state="gathered", case=joined.id)
     event = events.case_changed(joined.id, item.id, item.sender, joined.state, at)
     return Step(name="gather", at=at, moves=moves, writes=(gathered, joined), audit=(event,))
@@ -178,14 +178,14 @@ def gather(programme: Programme, case: Case | None, item: ItemRecord, at: dateti
 
 def missing_parts(programme: Programme, case: Case) -> Finding:
     """What the case still lacks, for the sender: the parts of the nearest alternative."""
-    wanted = cases.plan_for(programme, case.kind).complete.parts
+    wanted = programme.case_plan(case.kind).complete.parts
     nearest = min(wanted, key=lambda parts: len(set(parts) - set(case.parts)), default=())
     return finding("GW-GATHER-001", missing=", ".join(sorted(set(nearest) - set(case.parts))))
 
 
 def pass_limit(programme: Programme, case: Case, at: datetime, answers: Sequence[Answer] = ()) -> Step:
     """A case whose time is up."""
-    after, move = cases.pass_limit(cases.plan_for(programme, case.kind), case)
+    after, move = cases.pass_limit(programme.case_plan(case.kind), case)
     made = events.case_completed if after.state == "complete" else events.case_expired
     event = made(case.id, case.sender, at)
     owed = [Move(thing=Thing.ANSWER, id=a.id, frm=NEW, to="owed", room=Room.GATHER) for a in answers]
@@ -207,7 +207,7 @@ def document(
         digest=hashlib.sha256(body).hexdigest(),
         evidence=evidence,
         submissions=tuple(dict.fromkeys(item.submission for item in items)),
-        profile=documents.plan_for(programme, case.kind).profile,
+        profile=programme.document_plan(case.kind).profile,
     )
 
 

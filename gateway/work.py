@@ -285,7 +285,7 @@ class Work:
         programme, at = self._programmes[case.programme], self._clock.now()
         items = await self._store.case_items(case.id)
         body = documents.assemble(programme, case, items, at)
-        if derived := documents.plan_for(programme, case.kind).derived:
+        if derived := programme.document_plan(case.kind).derived:
             body = await self._pool.run(workers.derive, programme.name, body, derived)
         proof = await self._pool.run(workers.sign, body, at)
         made = steps.document(programme, case, items, body, proof, at)

@@ -15,7 +15,7 @@ import msgspec
 from gateway.errors import Misconfigured
 from gateway.flow import NEW, Room, Thing
 from gateway.message import Case, ItemRecord, Move
-from gateway.programme import CasePlan, Programme
+from gateway.programme import CasePlan
 
 TAKEN_AWAY: Final = "-"
 """Before a part: the item takes it away, as the cancellation of a discharge does."""
@@ -30,14 +30,6 @@ def duration(text: str) -> timedelta:
         raise Misconfigured(detail=f"{text!r} is not a duration like P30D or PT12H")
     weeks, days, hours, minutes, seconds = (int(g or 0) for g in found.groups())
     return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
-
-
-def plan_for(programme: Programme, kind: str) -> CasePlan:
-    """The plan of that kind of case, or `Misconfigured`."""
-    for plan in programme.case:
-        if plan.kind == kind:
-            return plan
-    raise Misconfigured(detail=f"programme {programme.name} has no case of kind {kind!r}")
 
 
 def is_complete(plan: CasePlan, parts: Iterable[str]) -> bool:

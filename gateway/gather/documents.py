@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from gateway.errors import Misconfigured
 from gateway.formats import json
 from gateway.message import Case, ItemRecord, Json
 from gateway.programme import DocumentPlan, Programme
@@ -23,14 +22,6 @@ from gateway.programme import DocumentPlan, Programme
 def document_id(case: Case) -> str:
     """The id of the document of this case version; the same every time it is asked."""
     return hashlib.sha256(f"document\0{case.id}\0{case.version}".encode()).hexdigest()[:32]
-
-
-def plan_for(programme: Programme, kind: str) -> DocumentPlan:
-    """The document plan of that kind of case, or `Misconfigured`."""
-    for plan in programme.document:
-        if plan.kind == kind:
-            return plan
-    raise Misconfigured(detail=f"programme {programme.name} has no document for cases of kind {kind!r}")
 
 
 def _union(earlier: list[Any], later: list[Any]) -> list[Any]:
@@ -78,7 +69,7 @@ def assemble(programme: Programme, case: Case, items: Sequence[ItemRecord], at: 
 
 def of_resources(programme: Programme, case: Case, resources: Sequence[Json], at: datetime) -> bytes:
     """The document's exact bytes for resources that are already what they should be."""
-    plan = plan_for(programme, case.kind)
+    plan = programme.document_plan(case.kind)
     id = document_id(case)
     if plan.bundle == "message":
         resources = [_header(plan, id, resources), *resources]

@@ -17,7 +17,6 @@ from gateway.formats import calendars, periods
 from gateway.formats.calendars import Calendar
 from gateway.formats.periods import Period
 from gateway.gather.cases import duration
-from gateway.gather.documents import plan_for
 from gateway.message import Case, Move
 from gateway.programme import Programme, SchedulePlan
 
@@ -39,7 +38,7 @@ def check(programme: Programme) -> None:
     """Refuse schedules that could never make a document. Raises `Misconfigured` GW-MEASURE-007."""
     for plan in programme.schedule:
         try:
-            plan_for(programme, plan.kind)
+            programme.document_plan(plan.kind)
             duration(plan.after)
             for text in (plan.valid_from, plan.valid_to):
                 date.fromisoformat(text or "2026-01-01")

@@ -62,7 +62,7 @@ class House:
             for n, each in enumerate(results)
         ]
         body = documents.assemble(self.programme, case, items, AT)
-        derived = documents.plan_for(self.programme, kind).derived
+        derived = self.programme.document_plan(kind).derived
         if derived:
             made = self.engine.render(json.read(body), f"sepas/{derived}", {})
             body = documents.with_derived(self.programme, body, made)
