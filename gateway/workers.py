@@ -199,6 +199,7 @@ def _end_with_parent() -> None:
 def begin(settings: Settings, id_key: bytes) -> None:
     """Initialise a worker process; interrupts are the parent's business."""
     global _rules, _signer, _id_key
+    os.nice(5)  # where both want the processor, a sender's acknowledgement comes before what follows from it
     threading.Thread(target=_end_with_parent, daemon=True, name="parent-watch").start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _rules, _id_key = load_rules(settings), id_key
