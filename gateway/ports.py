@@ -484,26 +484,3 @@ class Wire(Protocol):
 
 Settled = Callable[[str, float], Awaitable[SubmissionStatus | None]]
 """Wait until a submission's findings are ready, at most so many seconds; None when the time is up."""
-
-__all__ = [
-    "ClientCredentials",
-    "EvidenceSigner",
-    "Gate",
-    "Heard",
-    "Hearing",
-    "Mapper",
-    "MaybeSent",
-    "MeasureStore",
-    "Network",
-    "NotSent",
-    "Receipt",
-    "Reply",
-    "RequestSigner",
-    "Settled",
-    "SignatureValue",
-    "Signer",
-    "Store",
-    "Told",
-    "Validator",
-    "Wire",
-]
