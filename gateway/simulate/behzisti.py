@@ -1,33 +1,19 @@
-"""The Behzisti stand-in: documents of day centres over REST, and a folder of files that are read the same way.
+"""The Behzisti stand-in: documents of day centres over REST, with tracking numbers as receipts (`registry.py`).
 
-The organisation has published no interface; this one follows the templates of `deliver/signed_rest.py` and
-`deliver/file_drop.py`, and is strict: a document is a Bundle with an identifier, clients have disability codes of ten
-digits, centres a licence, and the same key never brings other bytes. `GET /documents?key=…` says whether one is here.
-With `ca`, a signature over the exact bytes is compulsory: `X-JWS-Signature`, or `X-Signature` with its certificate.
+The organisation has published no interface; this one follows the template of `deliver/signed_rest.py` and is strict: a
+document is a Bundle with an identifier, clients have disability codes of ten digits, centres a licence.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from gateway.clock import Clock
-from gateway.errors import GatewayError, Refused
-from gateway.formats import json
-from gateway.simulate import certificates
-from gateway.simulate.arrivals import Arrival, ArrivalLog
-from gateway.simulate.faults import Answer, Faults, Order, answer
-from gateway.simulate.server import Judged, StandIn
+from gateway.simulate.registry import Problem, Registry, Words
 
 _CODE: Final = re.compile(r"[0-9]{10}")
 _BUNDLES: Final = frozenset({"collection", "document"})
-_JSON: Final = frozenset({"application/json", "application/fhir+json"})
-
-Problem = tuple[str, str]
 
 
 def problems(document: Any) -> Iterator[Problem]:
@@ -74,74 +60,12 @@ def _identifier(resource: Mapping[str, Any], ending: str) -> str:
     return next((str(each.get("value", "")) for each in known), "")
 
 
-class Behzisti(StandIn):
-    """`documents` maps an idempotency key to (tracking number, digest of the body)."""
+class Behzisti(Registry):
+    """Documents of day centres."""
 
     name = "behzisti"
+    words = Words("ACCEPTED", "REJECTED", "tracking", "BZ-{:08d}", "BZ-S")
 
-    def __init__(
-        self,
-        log: ArrivalLog | None = None,
-        faults: Faults | None = None,
-        clock: Clock | None = None,
-        *,
-        ca: Path | None = None,
-    ) -> None:
-        super().__init__(log, faults, clock)
-        self._anchors = certificates.load_ca(ca) if ca is not None else ()
-        self.documents: dict[str, tuple[str, str]] = {}
-
-    @classmethod
-    def of(cls, options: argparse.Namespace, log: ArrivalLog, faults: Faults) -> Self:
-        """The stand-in that the options describe."""
-        return cls(log, faults, ca=options.ca)
-
-    def judge(self, arrival: Arrival) -> Judged:
-        """Take it, repeat the earlier answer for the same key and bytes, or refuse with every problem."""
-        key, digest = arrival.header("idempotency-key"), hashlib.sha256(arrival.body).hexdigest()
-        found = self._problems(arrival, key, digest)
-        if found:
-            error = {"code": found[0][0], "text": "; ".join(dict.fromkeys(text for _, text in found))}
-            refusal = {"status": "REJECTED", "reference": key, "error": error}
-            return Judged(answer(422, refusal), {"result": "refused", "problems": [code for code, _ in found]})
-        repeated = key in self.documents
-        number = self.documents[key][0] if repeated else f"BZ-{len(self.documents) + 1:08d}"
-        verdict: dict[str, Any] = {"result": "repeated" if repeated else "created", "tracking": number}
-        if self._anchors:
-            verdict["signature"] = "verified"
-        body = {"status": "ACCEPTED", "reference": key, "tracking": number}
-        return Judged(answer(200 if repeated else 201, body), verdict, [(self.documents, key, (number, digest))])
-
-    def _problems(self, arrival: Arrival, key: str, digest: str) -> list[Problem]:
-        if not key:
-            return [("BZ-S01", "Idempotency-Key is missing")]
-        if arrival.header("content-type").partition(";")[0] not in _JSON:
-            return [("BZ-S02", "content type is not JSON")]
-        try:
-            document = json.read(arrival.body)
-            if self._anchors:
-                certificates.verify_arrival(arrival, self._anchors)
-        except Refused as refused:
-            return [("BZ-S05", refused.args_.get("detail", "the signature cannot be verified"))]
-        except GatewayError:
-            return [("BZ-S03", "the body is not JSON")]
-        if self.documents.get(key, ("", digest))[1] != digest:
-            return [("BZ-S04", "another body under the same key")]
-        return list(problems(document))
-
-    def lie(self, order: Order, arrival: Arrival, true: Judged) -> Answer:
-        """Errors and wrong references of this interface."""
-        key = arrival.header("idempotency-key")
-        if order.name == "wrong-id":
-            return answer(200, {"status": "ACCEPTED", "reference": f"not-{key}", "tracking": "BZ-99999999"})
-        if order.name == "unknown-code":
-            return answer(200, {"status": "PERHAPS", "reference": key, "tracking": "BZ-99999998"})
-        error = {"code": order.value or "BZ-S99", "text": "refused on order"}
-        status = 200 if order.name == "error-in-200" else 422
-        return answer(status, {"status": "REJECTED", "reference": key, "error": error})
-
-    def ask(self, path: str, query: Mapping[str, str]) -> Answer:
-        """`GET /documents?key=…`: whether it is here."""
-        found = self.documents.get(query.get("key", ""))
-        body = {"status": "ACCEPTED" if found else "UNKNOWN", "reference": query.get("key", "")}
-        return answer(200, {**body, "tracking": found[0]} if found else body)
+    def wrong(self, document: Any) -> Iterator[Problem]:
+        """Every problem of the content."""
+        return problems(document)

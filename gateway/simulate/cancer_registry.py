@@ -13,9 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from gateway.clock import Clock
-from gateway.simulate.arrivals import Arrival, ArrivalLog
-from gateway.simulate.faults import Answer, Faults, Order, answer
+from gateway.simulate.arrivals import Arrival
+from gateway.simulate.faults import Answer, Order, answer
 from gateway.simulate.server import Judged, StandIn
 
 VARIABLES: Final[dict[str, str]] = {
@@ -39,8 +38,8 @@ class CancerRegistry(StandIn):
 
     name = "cancer-registry"
 
-    def __init__(self, log: ArrivalLog | None = None, faults: Faults | None = None, clock: Clock | None = None) -> None:
-        super().__init__(log, faults, clock)
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
         self.tumours: dict[str, dict[str, str]] = {}
 
     def judge(self, arrival: Arrival) -> Judged:

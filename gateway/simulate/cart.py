@@ -80,9 +80,9 @@ class Cart(StandIn):
         desk: VoucherDesk | None = None,
         spcoop: Spcoop | None = None,
     ) -> None:
-        super().__init__(log, faults, clock)
-        self._anchors, self._focus = certificates.load_ca(ca) if ca is not None else (), focus
-        self._modi = Modi(self._anchors, audience, desk) if audience else None
+        super().__init__(log, faults, clock, ca=ca)
+        self._focus = focus
+        self._modi = Modi(self.anchors, audience, desk) if audience else None
         self._dialect, self._desk = dialect, desk
         self.spcoop = spcoop or Spcoop()
         self.messages: dict[str, int] = {}
@@ -145,7 +145,7 @@ class Cart(StandIn):
             refusal = response(id, "fatal-error", arrival.number, outcome(*found))
             return Judged(answer(200, refusal), {"result": "refused", "problems": found})
         verdict = {"result": "repeated" if id in self.messages else "created", "message": id}
-        verdict["signature"] = "verified" if self._anchors else "not checked"
+        verdict["signature"] = "verified" if self.anchors else "not checked"
         keep: list[tuple[dict[Any, Any], Any, Any]] = [(self.messages, id, self.messages.get(id, arrival.number))]
         return Judged(answer(200, response(id, "ok", arrival.number)), verdict, keep)
 
@@ -157,10 +157,10 @@ class Cart(StandIn):
         if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
             return ["not a Bundle"], None
         found = list(shape(bundle, self._focus))
-        if self._anchors and self._dialect == "fhir":
+        if self.anchors and self._dialect == "fhir":
             try:
                 token = arrival.header("x-jws-signature")
-                certificates.verify_detached(token, arrival.body, self._anchors, arrival.time)
+                certificates.verify_detached(token, arrival.body, self.anchors, arrival.time)
             except Refused as refused:
                 found.append(refused.args_.get("detail", "evidence"))
         if self._modi is not None and modi:

@@ -54,8 +54,7 @@ class Chongqing(StandIn):
         app_secret: str = "",
         minutes: int = 15,
     ) -> None:
-        super().__init__(log, faults, clock)
-        self._anchors = certificates.load_ca(ca) if ca is not None else ()
+        super().__init__(log, faults, clock, ca=ca)
         self._signer_id, self._issuer_id, self._secret = signer_id, issuer_id, app_secret
         self._app_id, self._minutes = app_id, minutes
         self.received: dict[str, tuple[str, str]] = {}
@@ -100,7 +99,7 @@ class Chongqing(StandIn):
         number = self.received[nonce][0] if repeated else f"CQ-{len(self.received) + 1:06d}"
         body = {"status": "ACCEPTED", "reference": nonce, "receipt": number}
         verdict = {"result": "repeated" if repeated else "created", "receipt": number}
-        verdict["signature"] = "verified" if self._anchors else "not checked"
+        verdict["signature"] = "verified" if self.anchors else "not checked"
         return Judged(answer(200, body), verdict, [(self.received, nonce, (number, digest))])
 
     def _problems(self, arrival: Arrival, sent: Mapping[str, str], digest: str) -> Iterator[tuple[str, str]]:
@@ -116,7 +115,7 @@ class Chongqing(StandIn):
             yield "C05", "another message under the same nonce"
         if not self._timely(sent["timestamp"], arrival.time):
             yield "C06", "the time is too far away"
-        if self._anchors:
+        if self.anchors:
             yield from self._signatures(arrival, sent)
         yield from contents(sent["bizContent"])
 
@@ -141,7 +140,7 @@ class Chongqing(StandIn):
     def _trusted(self, leaf: x509.Certificate, at: datetime) -> None:
         if not leaf.not_valid_before_utc <= at <= leaf.not_valid_after_utc:
             raise certificates.refuse("the certificate is not valid now")
-        sm2.check_issued(leaf, self._anchors, self._issuer_id)
+        sm2.check_issued(leaf, self.anchors, self._issuer_id)
 
     def _jws(self, arrival: Arrival, leaf: x509.Certificate) -> None:
         first, middle, last = (*arrival.header("x-jws-signature").split("."), "", "")[:3]

@@ -24,7 +24,6 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.formats import json
 from gateway.message import Json
-from gateway.simulate import certificates
 from gateway.simulate.arrivals import Arrival, ArrivalLog
 from gateway.simulate.faults import Answer, Faults, Order
 from gateway.simulate.fse_tokens import BadClaim, InvalidToken, Tokens
@@ -103,9 +102,8 @@ class Fse(StandIn):
         audience: str = "",
         slow: bool = False,
     ) -> None:
-        super().__init__(log, faults, clock)
-        anchors = certificates.load_ca(ca) if ca is not None else ()
-        self._tokens = Tokens(anchors, audience) if anchors else None
+        super().__init__(log, faults, clock, ca=ca)
+        self._tokens = Tokens(self.anchors, audience) if self.anchors else None
         self._slow = slow
         self.workflows: dict[str, Workflow] = {}
         self.traces: dict[str, str] = {}

@@ -1,110 +1,30 @@
-"""The medcare stand-in: JSON over REST, a registration number as receipt, duplicates removed by Idempotency-Key.
+"""The medcare stand-in: JSON over REST, a registration number as receipt (`registry.py`).
 
-No interface of the real system is published; this one follows the template of `deliver/signed_rest.py`. With `ca`
-a signature over the body's exact bytes is compulsory and checked: `X-JWS-Signature` (detached JWS), or `X-Signature`
-with `X-Signature-Certificate`.
+No interface of the real system is published; a body that names itself a registration follows the template strictly.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from gateway.clock import Clock
-from gateway.errors import GatewayError, Refused
-from gateway.formats import json
-from gateway.simulate import certificates
-from gateway.simulate.arrivals import Arrival, ArrivalLog
-from gateway.simulate.faults import Answer, Faults, Order, answer
-from gateway.simulate.server import Judged, StandIn
+from gateway.simulate.registry import Problem, Registry, Words
 
 
-class Medcare(StandIn):
-    """`registrations` maps an idempotency key to (registration number, digest of the body)."""
+class Medcare(Registry):
+    """A body of the template is checked against it; any other JSON object is registered as it is."""
 
     name = "medcare"
+    words = Words("REGISTERED", "REFUSED", "registration", "MC-{:06d}", "M")
 
-    def __init__(
-        self,
-        log: ArrivalLog | None = None,
-        faults: Faults | None = None,
-        clock: Clock | None = None,
-        *,
-        ca: Path | None = None,
-    ) -> None:
-        super().__init__(log, faults, clock)
-        self._anchors = certificates.load_ca(ca) if ca is not None else ()
-        self.registrations: dict[str, tuple[str, str]] = {}
-
-    @classmethod
-    def of(cls, options: argparse.Namespace, log: ArrivalLog, faults: Faults) -> Self:
-        """The stand-in that the options describe."""
-        return cls(log, faults, ca=options.ca)
-
-    @classmethod
-    def made(cls, ca: Path | None = None) -> Self:
-        """With compulsory signatures under `ca`."""
-        return cls(ca=ca)
-
-    def judge(self, arrival: Arrival) -> Judged:
-        """Register it, repeat the earlier answer for the same key and bytes, or refuse."""
-        key, digest = arrival.header("idempotency-key"), hashlib.sha256(arrival.body).hexdigest()
-        problem = self._problem(arrival, key, digest)
-        if problem:
-            refusal = {"status": "REFUSED", "reference": key, "error": {"code": problem[0], "text": problem[1]}}
-            return Judged(answer(422, refusal), {"result": "refused", "problems": [problem[0]]})
-        number, repeated = f"MC-{len(self.registrations) + 1:06d}", key in self.registrations
-        if repeated:
-            number = self.registrations[key][0]
-        verdict = {"result": "repeated" if repeated else "created", "registration": number}
-        if self._anchors:
-            verdict["signature"] = "verified"
-        body = {"status": "REGISTERED", "reference": key, "registration": number}
-        return Judged(answer(200 if repeated else 201, body), verdict, [(self.registrations, key, (number, digest))])
-
-    def _problem(self, arrival: Arrival, key: str, digest: str) -> tuple[str, str] | None:
-        if not key:
-            return "M01", "Idempotency-Key is missing"
-        if arrival.header("content-type").partition(";")[0] not in ("application/json", "application/fhir+json"):
-            return "M02", "content type is not JSON"
-        try:
-            body = json.read(arrival.body)
-            if not isinstance(body, dict):
-                return "M03", "the body is not an object"
-            wrong = next(_shape(body), "") if "registration" in body else ""
-            if wrong:
-                return "M06", wrong
-            if self._anchors:
-                certificates.verify_arrival(arrival, self._anchors)
-        except Refused as refused:
-            return "M05", refused.args_.get("detail", "the body cannot be read")
-        except GatewayError:
-            return "M03", "the body is not JSON"
-        if self.registrations.get(key, ("", digest))[1] != digest:
-            return "M04", "another body under the same key"
-        return None
-
-    def lie(self, order: Order, arrival: Arrival, true: Judged) -> Answer:
-        """Errors and wrong references of this interface."""
-        key = arrival.header("idempotency-key")
-        if order.name == "wrong-id":
-            return answer(200, {"status": "REGISTERED", "reference": f"not-{key}", "registration": "MC-999999"})
-        if order.name == "unknown-code":
-            return answer(200, {"status": "PERHAPS", "reference": key, "registration": "MC-999998"})
-        error = {"code": order.value or "M99", "text": "refused on order"}
-        status = 200 if order.name == "error-in-200" else 422
-        return answer(status, {"status": "REFUSED", "reference": key, "error": error})
-
-    def ask(self, path: str, query: Mapping[str, str]) -> Answer:
-        """`GET /registrations?key=…`: whether it is here."""
-        found = self.registrations.get(query.get("key", ""))
-        body = {"status": "REGISTERED" if found else "UNKNOWN", "reference": query.get("key", "")}
-        return answer(200, {**body, "registration": found[0]} if found else body)
+    def wrong(self, document: Any) -> Iterator[Problem]:
+        """The first deviation from the template."""
+        if not isinstance(document, dict):
+            yield "M03", "the body is not an object"
+        elif "registration" in document and (deviation := next(_shape(document), "")):
+            yield "M06", deviation
 
 
 PARTS: Final[dict[str, tuple[str, ...]]] = {

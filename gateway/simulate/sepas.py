@@ -17,7 +17,6 @@ from lxml import etree
 
 from gateway.clock import Clock
 from gateway.formats import xml
-from gateway.simulate import certificates
 from gateway.simulate import sepas_checks as checks
 from gateway.simulate.arrivals import Arrival, ArrivalLog
 from gateway.simulate.faults import Answer, Faults, Order
@@ -71,10 +70,9 @@ class Sepas(StandIn):
         blocked: Iterable[str] = (),
         mandatory: Iterable[str] = (),
     ) -> None:
-        super().__init__(log, faults, clock)
+        super().__init__(log, faults, clock, ca=ca)
         self._mandatory = tuple(mandatory)
         self.withdrawn: dict[str, int] = {}  # CompositionUID -> the arrival that took it back
-        self._anchors = certificates.load_ca(ca) if ca is not None else ()
         self._node, self._facilities, self._blocked = node, frozenset(facilities), frozenset(blocked)
         self.patients: dict[str, str] = {}  # person -> PatientUID
         self.compositions: dict[str, Kept] = {}  # CompositionUID -> what it is
@@ -95,11 +93,6 @@ class Sepas(StandIn):
         """The stand-in that the options describe."""
         more = {"facilities": options.facility, "blocked": options.blocked, "mandatory": options.mandatory}
         return cls(log, faults, ca=options.ca, node=options.node, **more)
-
-    @classmethod
-    def made(cls, ca: Path | None = None) -> Self:
-        """With compulsory signatures under `ca`."""
-        return cls(ca=ca)
 
     def become(self, node: str) -> None:
         """Another node takes over: it knows nobody, and old UIDs lead to a node that is down."""
@@ -127,7 +120,7 @@ class Sepas(StandIn):
         facility = bill.text("vm:MsgID/vm:HealthCareFacilityID/vm:ID")
         if self._facilities and facility not in self._facilities:
             yield Problem("Facility Validation", "the facility is not known")
-        if self._anchors and (problem := checks.signature(bill, self._anchors, arrival.time)) is not None:
+        if self.anchors and (problem := checks.signature(bill, self.anchors, arrival.time)) is not None:
             yield problem
         yield from self._update(bill)
 
@@ -159,7 +152,7 @@ class Sepas(StandIn):
             "result": ("deactivated" if _takes_back(bill) else "updated") if given else "created",
             "message": etree.QName(bill.message).localname,
             "composition": composition,
-            "signature": "verified" if self._anchors else "not checked",
+            "signature": "verified" if self.anchors else "not checked",
         }
         if business in self._admissions and not given:
             verdict["repeat_of"] = self._admissions[business]

@@ -32,6 +32,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.clock import Clock, SystemClock
 from gateway.errors import GatewayError, Misconfigured
 from gateway.formats import json
+from gateway.simulate import certificates
 from gateway.simulate.arrivals import Arrival, ArrivalLog
 from gateway.simulate.faults import Answer, Faults, Order
 
@@ -57,11 +58,19 @@ class StandIn(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, log: ArrivalLog | None = None, faults: Faults | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        log: ArrivalLog | None = None,
+        faults: Faults | None = None,
+        clock: Clock | None = None,
+        *,
+        ca: Path | None = None,
+    ) -> None:
         self.log, self.faults, self.clock = log or ArrivalLog(None), faults or Faults(), clock or SystemClock()
         self.previous: Answer | None = None
         self.kept = 0
         self.problems: list[str] = []  # of the last arrival
+        self.anchors = certificates.load_ca(ca) if ca is not None else ()  # of signers; none: nothing is checked
 
     @classmethod
     def options(cls, parser: argparse.ArgumentParser) -> None:
@@ -71,12 +80,12 @@ class StandIn(ABC):
     @classmethod
     def of(cls, options: argparse.Namespace, log: ArrivalLog, faults: Faults) -> Self:
         """The stand-in that the options describe."""
-        return cls(log, faults)
+        return cls(log, faults, ca=options.ca)
 
     @classmethod
     def made(cls, ca: Path | None = None) -> Self:
         """One for a test in this process; `ca` makes signatures compulsory where it checks any."""
-        return cls()
+        return cls(ca=ca)
 
     def reached(self, url: str, folder: Path) -> Mapping[str, str]:
         """What a destination's options need to speak with it; secrets are written into the folder."""

@@ -109,7 +109,7 @@ class Place:
     async def arrived(self, count: int, seconds: float = 30) -> None:
         """Wait until so many documents were taken."""
         async with asyncio.timeout(seconds):
-            while len(self.behzisti.documents) < count:
+            while len(self.behzisti.registered) < count:
                 await asyncio.sleep(0.02)
 
 

@@ -298,7 +298,7 @@ async def test_every_fault_ends_in_one_registration(memory: Memory, fault: str, 
         await network.aclose()
         stand_in = server.stand_in
     assert isinstance(stand_in, Medcare)
-    assert len(stand_in.registrations) == 2
+    assert len(stand_in.registered) == 2
     first = [a for a in stand_in.log.arrivals if a.header("idempotency-key") == "e1"]
     assert len(first) == arrivals
     assert memory.kept["d", "c-1", "registration"]

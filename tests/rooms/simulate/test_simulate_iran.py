@@ -16,10 +16,13 @@ from gateway.formats import json, xml
 from gateway.message import Attempt, Outcome
 from gateway.network import Outbound
 from gateway.simulate import ditas_lab
+from gateway.simulate.arrivals import Arrival
+from gateway.simulate.behzisti import Behzisti
 from gateway.simulate.cancer_registry import VARIABLES, CancerRegistry
 from gateway.simulate.ditas import Ditas
 from gateway.simulate.faults import Faults
 from gateway.simulate.medcare import Medcare
+from gateway.simulate.registry import Registry
 from gateway.simulate.server import Running
 
 ROW = {
@@ -147,6 +150,14 @@ async def test_the_rest_template_is_strict_about_names_order_types_and_codes(cha
         outcome = await deliver(server.url, json.write({**STAY, **change}), media_type="application/json")
     assert outcome.state == ("rejected" if word else "delivered")
     assert word in str([each.args for each in outcome.findings])
+
+
+@pytest.mark.parametrize(("repository", "code"), [(Medcare, "M03"), (Behzisti, "BZ-S03")])
+def test_a_body_that_is_not_json_is_told_apart_from_a_bad_signature(repository: type[Registry], code: str) -> None:
+    """A tester who looks at his key because his JSON is broken looks in the wrong place."""
+    headers = [("idempotency-key", "k"), ("content-type", "application/json")]
+    arrival = Arrival(1, SystemClock().now(), "POST", "/", headers, b'{"stay":')
+    assert repository().judge(arrival).verdict["problems"] == [code]
 
 
 async def test_the_file_template_puts_a_whole_file_into_the_folder(tmp_path: Path) -> None:
