@@ -36,7 +36,6 @@ from gateway.message import (
     ItemResult,
     Json,
     Outcome,
-    Receipt,
     RegistryEntry,
     Step,
     Submission,
