@@ -18,19 +18,18 @@ from gateway.store.order import LIMIT, ONE, ZERO
 from gateway.store.search_tables import OPEN, clip
 
 Columns = dict[str, Any]
+Cells = tuple[Any, ...]
 Found = Sequence[IndexRow] | None
 """Index rows of one resource; None where nobody has looked yet."""
 
-_COLUMNS: Final[Mapping[type[Any], tuple[Kind, Callable[[Any], Columns]]]] = {
-    TokenRow: ("token", lambda row: {"system": clip(row.system), "code": clip(row.code)}),
-    StringRow: ("string", lambda row: {"text": clip(row.text), "exact": clip(row.exact)}),
-    ReferenceRow: ("reference", lambda row: {"target": clip(row.id), "target_type": clip(row.type)}),
-    DateRow: ("date", lambda row: {"low": row.low, "high": row.high}),
-    NumberRow: (
-        "number",
-        lambda row: {"low": row.low, "high": row.high, "system": clip(row.system), "code": clip(row.code)},
-    ),
+_CELLS: Final[Mapping[type[Any], tuple[Kind, Callable[[Any], Cells]]]] = {
+    TokenRow: ("token", lambda row: (clip(row.system), clip(row.code))),
+    StringRow: ("string", lambda row: (clip(row.text), clip(row.exact))),
+    ReferenceRow: ("reference", lambda row: (clip(row.id), clip(row.type))),
+    DateRow: ("date", lambda row: (row.low, row.high)),
+    NumberRow: ("number", lambda row: (row.low, row.high, clip(row.system), clip(row.code))),
 }
+"""The cells of a row behind position, parameter and place, in the order of its table's columns."""
 
 
 def _watermark() -> Any:
@@ -71,14 +70,13 @@ def _latest(group: Group, at: datetime) -> datetime:
 
 def rows(group: Group, found: Mapping[int, Sequence[IndexRow]]) -> None:
     """Index rows by position."""
-    by_kind: dict[Kind, list[Columns]] = {}
+    by_kind: dict[Kind, list[Cells]] = {}
     for position, each in found.items():
         for place, row in enumerate(dict.fromkeys(each)):
-            kind, columns = _COLUMNS[type(row)]
-            line = {"position": position, "parameter": row.parameter, "place": place} | columns(row)
-            by_kind.setdefault(kind, []).append(line)
+            kind, cells = _CELLS[type(row)]
+            by_kind.setdefault(kind, []).append((position, row.parameter, place, *cells(row)))
     for kind, lines in by_kind.items():
-        group.hand.insert(tables.KINDS[kind], lines)
+        group.hand.insert_all(tables.KINDS[kind], tables.KINDS[kind].c.keys(), lines)
 
 
 def stored(step: Step) -> Iterable[StoredResource]:

@@ -99,17 +99,15 @@ class Hand:
         if len(rows) == 1:
             self._execute(prepared.text, prepared.parameters(rows[0]))
         else:
-            self._all(table, key, prepared, [prepared.parameters(row) for row in rows])
+            self._all(key, prepared, [prepared.parameters(row) for row in rows])
 
     def insert_all(self, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Many rows whose cells stand in the order of `names` and are what the driver takes as they are."""
-        prepared = self._statements.get(
-            self.connection, ("insert", table.name, tuple(names)), lambda: insert(table), names
-        )
-        if prepared.names is not None and tuple(prepared.names) == tuple(names) and not prepared.processors:
-            self._many(prepared.text, rows)
-        else:
-            self._many(prepared.text, [prepared.parameters(dict(zip(names, row, strict=True))) for row in rows])
+        key = ("insert", table.name, tuple(names))
+        prepared = self._statements.get(self.connection, key, lambda: insert(table), names)
+        if prepared.names is None or prepared.processors or tuple(prepared.names) != tuple(names):
+            rows = [prepared.parameters(dict(zip(names, row, strict=True))) for row in rows]
+        self._all(key, prepared, rows)
 
     def update(self, table: Table, where: Columns, values: Columns) -> int:
         """Change the rows in which every column of `where` has that value; returns how many there were."""
@@ -147,7 +145,7 @@ class Hand:
         except self._errors.Error as error:
             raise self._wrapped(text, error) from None
 
-    def _all(self, table: Table, key: Hashable, prepared: Prepared, rows: Sequence[Any]) -> None:
+    def _all(self, key: Hashable, prepared: Prepared, rows: Sequence[Any]) -> None:
         """Rows of one table in as few calls as possible.
 
         SQLite's driver gives the interpreter up and takes it back at every row of `executemany`, and each time another
