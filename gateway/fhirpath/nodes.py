@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from itertools import zip_longest
@@ -39,6 +39,10 @@ _FREE_PRIMITIVES: Final = frozenset(_SYSTEM_OF) - {"Quantity"} | {"string"}
 UNKNOWN: Final = "Element"
 
 
+MANY: Final = 3
+"""From so many steps on, the members that are there are looked at, and not each of `Extension.value`'s fifty types."""
+
+
 class _Steps(dict[str, tuple[Step, ...]]):
     """Steps by element name, found once. Names come from expressions, so the table stays small."""
 
@@ -55,7 +59,7 @@ class _Steps(dict[str, tuple[Step, ...]]):
 class Kind:
     """A type at run time: what it is, and where its elements are."""
 
-    __slots__ = ("by_key", "dynamic", "free", "kinds", "lineage", "name", "primitive", "steps", "system")
+    __slots__ = ("by_key", "choices", "dynamic", "free", "kinds", "lineage", "name", "primitive", "steps", "system")
 
     def __init__(self, kinds: Kinds, name: str, *, free: bool = False) -> None:
         self.kinds = kinds
@@ -68,6 +72,7 @@ class Kind:
             self.system = "String"
         self.dynamic = name in ("Resource", "DomainResource")
         self.steps = _Steps(self)
+        self.choices: dict[str, dict[str, int]] = {}  # of elements with many steps: JSON member -> place in `steps`
         self.by_key: dict[str, Step] | None = None
 
     def __repr__(self) -> str:
@@ -84,6 +89,19 @@ class Kind:
             return ()
         element = elements.get(name)
         return tuple(self.kinds.step(key, kind) for key, kind in element.json()) if element else ()
+
+    def reached(self, name: str, fields: dict[str, Any]) -> Sequence[Step]:
+        """The steps that lead to something in these fields, in their order; where there are few: all of them."""
+        steps = self.steps[name]
+        if len(steps) < MANY:
+            return steps
+        places = self.choices.get(name)
+        if places is None:
+            places = self.choices[name] = {
+                key: at for at, step in enumerate(steps) for key in (step.key, step.shadow) if key is not None
+            }
+        found = {places[key] for key in fields if key in places}
+        return [steps[at] for at in sorted(found)]
 
     def keys(self) -> dict[str, Step]:
         """All steps by JSON member name, in the order of the type."""
@@ -218,9 +236,8 @@ def member(node: Node, name: str, out: list[Any]) -> None:
     if fields is None:
         return
     kind = node.kind
-    steps = kind.steps[name]
-    if steps:
-        for step in steps:
+    if kind.steps[name]:
+        for step in kind.reached(name, fields):
             take(step, fields, out)
     elif kind.free or (kind.primitive and kind.kinds.model is None):
         _guessed(fields, name, kind.kinds, out)

@@ -99,12 +99,11 @@ def has(node: Node, name: str) -> bool:
     fields = node.fields
     if fields is None:
         return False
-    steps = node.kind.steps[name]
-    if not steps:
+    if not node.kind.steps[name]:
         out: Items = []
         children_of(node, name, out)
         return bool(out)
-    for step in steps:
+    for step in node.kind.reached(name, fields):
         value = fields.get(step.key)
         if value is not None and (value.__class__ is not list or _any(value)):
             return True

@@ -13,7 +13,7 @@ import csv
 import difflib
 import io
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,6 +119,15 @@ def _masks(length: int) -> list[tuple[bool, ...]]:
     return [tuple(bool(n >> (length - 1 - i) & 1) for i in range(length)) for n in numbers]
 
 
+def _grouping(system: str, concept: Mapping[str, Any]) -> dict[str, Any]:
+    made = {"system": system, "code": concept["code"], "display": concept.get("display", "")}
+    return {**{name: value for name, value in made.items() if value}, "userSelected": False}
+
+
+_CODES: Final = 10_000
+"""The groups of so many codes are remembered."""
+
+
 class Groups:
     """Sets of codes that have a common name: the codes of one CodeSystem, each with its ValueSet `NAME-CODE`."""
 
@@ -126,24 +135,19 @@ class Groups:
         self.name = name
         self._by_url = {str(each.get("url")): each for each in sets.values()}
         concepts = [each for each in system.get("concept", ()) if f"{name}-{each['code']}" in sets]
-        self._rows = [
-            (
-                {"system": system["url"], "code": each["code"], "display": each.get("display", "")},
-                sets[f"{name}-{each['code']}"],
-            )
-            for each in concepts
-        ]
+        self._rows = [(_grouping(system["url"], each), sets[f"{name}-{each['code']}"]) for each in concepts]
+        self._places = lru_cache(_CODES)(self._search)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def of(self, system: str, code: str) -> list[dict[str, Any]]:
         """Every group that the code belongs to, as Codings that nobody has chosen (userSelected is false)."""
-        return [
-            {**{name: value for name, value in coding.items() if value}, "userSelected": False}
-            for coding, held in self._rows
-            if valueset.holds(dict(held), system, code, self._find)
-        ]
+        return [dict(self._rows[at][0]) for at in self._places(system, code)]
+
+    def _search(self, system: str, code: str) -> tuple[int, ...]:
+        rows = enumerate(self._rows)
+        return tuple(at for at, (_, held) in rows if valueset.holds(dict(held), system, code, self._find))
 
     def _find(self, url: str) -> dict[str, Any] | None:
         found = self._by_url.get(url.partition("|")[0])

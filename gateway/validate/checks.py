@@ -41,7 +41,7 @@ from gateway.formats import yaml as yaml_files
 from gateway.message import LANGUAGES, Context, Finding, ItemResult, Json, Severity
 from gateway.validate import reference, references
 from gateway.validate.bindings import answer_coding
-from gateway.validate.crosstable import Among, Years
+from gateway.validate.crosstable import Among, Values, Years
 from gateway.validate.lineage import place_of
 from gateway.validate.reference import Reference
 from gateway.validate.references import Index
@@ -128,9 +128,9 @@ class Checks:
             checks = self.by_type.get(str(resource.get("resourceType")), ())
             if not checks:
                 continue
-            env = _environment(rules, resource, result, index, context, tables)
+            values = Values(resource, _environment(rules, resource, result, index, context, tables))
             for check in checks:
-                said = _judge(check, resource, env)
+                said = _judge(check, values)
                 if said is not None:
                     place = place_of(said.location, resource, result.lineage)
                     found.append(msgspec.structs.replace(said, place=place) if place is not None else said)
@@ -164,11 +164,12 @@ def _member(value: Any, url: str, run: Run) -> bool | None:
 _TRUTH: Final[Mapping[str, bool | None]] = {"yes": True, "no": False, "cannot": None}
 
 
-def _judge(check: Check, resource: Json, env: Environment) -> Finding | None:
+def _judge(check: Check, values: Values) -> Finding | None:
+    resource, env, test = values.resource, values.env, check.test
     try:
         if check.when is not None and check.when.boolean(resource, env) is not True:
             return None
-        if check.test.boolean(resource, env) is True:
+        if test.holds(values) if isinstance(test, Among) else test.boolean(resource, env) is True:
             return None
         location = _location(check, resource, env)
     except FhirPathError:

@@ -21,15 +21,31 @@ from gateway.fhirpath import Compiled, Environment
 from gateway.formats.ranges import RangeTable
 
 
+class Values:
+    """What expressions say about one resource, each asked once: many tables ask for the same ones."""
+
+    def __init__(self, resource: Any, env: Environment) -> None:
+        self.resource, self.env = resource, env
+        self._texts: dict[str, str] = {}
+
+    def text(self, expression: Compiled) -> str:
+        """The first value as text; empty where there is none."""
+        known = self._texts.get(expression.text)
+        if known is None:
+            found = expression(self.resource, self.env)
+            known = self._texts[expression.text] = str(found[0]) if found else ""
+        return known
+
+
 class Years(msgspec.Struct, frozen=True):
     """Full years between the first values of two expressions."""
 
     begins: Compiled
     ends: Compiled
 
-    def text(self, resource: Any, env: Environment) -> str:
+    def text(self, values: Values) -> str:
         """The number; empty where one of the dates is missing or is no whole day."""
-        begins, ends = _text(self.begins, resource, env), _text(self.ends, resource, env)
+        begins, ends = values.text(self.begins), values.text(self.ends)
         if len(begins) < 10 or len(ends) < 10 or ends[:10] < begins[:10]:
             return ""
         birthday_to_come = ends[5:10] < begins[5:10]
@@ -37,24 +53,18 @@ class Years(msgspec.Struct, frozen=True):
 
 
 class Among(msgspec.Struct, frozen=True):
-    """A compiled test, used like a compiled expression."""
+    """A compiled test."""
 
     table: RangeTable
     columns: Mapping[str, Compiled | Years]
     forbidden: bool
 
-    def boolean(self, resource: Any, env: Environment) -> bool:
+    def holds(self, values: Values) -> bool:
         """Whether the values go together."""
-        values = {name: _value(each, resource, env) for name, each in self.columns.items()}
+        found = {
+            name: each.text(values) if isinstance(each, Years) else values.text(each)
+            for name, each in self.columns.items()
+        }
         if self.forbidden:
-            return self.table.find(values) is None
-        return "" in values.values() or self.table.find(values) is not None
-
-
-def _value(each: Compiled | Years, resource: Any, env: Environment) -> str:
-    return each.text(resource, env) if isinstance(each, Years) else _text(each, resource, env)
-
-
-def _text(expression: Compiled, resource: Any, env: Environment) -> str:
-    found = expression(resource, env)
-    return str(found[0]) if found else ""
+            return self.table.find(found) is None
+        return "" in found.values() or self.table.find(found) is not None

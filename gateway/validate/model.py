@@ -106,6 +106,7 @@ class Model:
         self._members: dict[str, Mapping[str, Member]] = {}
         self._loaded: set[str] = set()
         self._resources: dict[str, tuple[bool, bool]] = {}
+        self._ancestry: dict[str, tuple[str, ...]] = {}
 
     def _base(self, name: str) -> Json | None:
         found = self.pack.structure(name)
@@ -209,12 +210,17 @@ class Model:
 
     def ancestry(self, key: str) -> Sequence[str]:
         """The type and everything it specialises, nearest first."""
-        found: list[str] = []
-        each: str | None = key
-        while each is not None and each not in found:
-            found.append(each)
-            each = self.parent(each)
-        return found
+        known = self._ancestry.get(key)
+        if known is None:
+            found: list[str] = []
+            each: str | None = key
+            while each is not None and each not in found:
+                found.append(each)
+                each = self.parent(each)
+            known = tuple(found)
+            if len(self._ancestry) < _KEPT:  # the names come from outside
+                self._ancestry[key] = known
+        return known
 
 
 class PathTypes:

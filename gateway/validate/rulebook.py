@@ -19,12 +19,13 @@ from gateway.validate.checks import Checks
 from gateway.validate.consequences import once
 from gateway.validate.extensions import value_at
 from gateway.validate.lineage import placed
-from gateway.validate.model import RESOURCES, Model, PathTypes, is_base
+from gateway.validate.model import RESOURCES, Element, Model, PathTypes, is_base
 from gateway.validate.overlay import Primitive, Profile
 from gateway.validate.pack import FILES, R4, Pack, split_canonical
 from gateway.validate.references import Entry, Index
 from gateway.validate.run import MAX_DEPTH, MAX_FINDINGS, Path, Policy, Run, TooMany, errors, shown
 from gateway.validate.shape import Shape
+from gateway.validate.slicing import Gather, gatherer
 from gateway.validate.spec import Spec, build, element_path
 from gateway.validate.terminology import Service, Terminology, _no_service
 
@@ -43,6 +44,7 @@ class Rules:
         self._fitting: set[tuple[str, str]] = set()
         self._broken: dict[str, str] = {}
         self._expressions: dict[tuple[str, str], fhirpath.Compiled | None] = {}
+        self._gatherers: dict[tuple[str, str], Gather] = {}
 
     # --- definitions ---------------------------------------------------------
 
@@ -94,6 +96,13 @@ class Rules:
                 self._profiles[canonical] = made
             return made
         return self._profiles[canonical]
+
+    def gather(self, key: str, element: Element) -> Gather:
+        """What finds the items of an element of that type, made once."""
+        made = self._gatherers.get((key, element.name))
+        if made is None:
+            made = self._gatherers[key, element.name] = gatherer(self, element)
+        return made
 
     # --- walking -------------------------------------------------------------
 

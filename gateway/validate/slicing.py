@@ -134,7 +134,7 @@ def _follow(source: Rules, item: Item, kind: str, argument: str, run: Run) -> li
     if element is None:
         member = source.model.members(key).get(argument)
         return _items(holder.get(argument), holder.get("_" + argument), member.type.code) if member else []
-    return gatherer(source, element)(holder)
+    return source.gather(key, element)(holder)
 
 
 # --- what a slice asks ------------------------------------------------------------
