@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from gateway.clock import came
 from gateway.flow import Thing
 from gateway.message import Step
 
@@ -26,12 +27,7 @@ class Ear:
 
     async def wait(self, seconds: float) -> bool:
         """Wait for a ring since `forget`, at most so long; True when it rang."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._event.wait()
-                return True
-        except TimeoutError:
-            return False
+        return await came(self._event, seconds)
 
 
 class Bell:

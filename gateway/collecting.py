@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from gateway.clock import Clock
+from gateway.clock import Clock, came
 from gateway.deliver import bearer
 from gateway.errors import GatewayError, Misconfigured, PeerFailed
 from gateway.formats import json
@@ -73,11 +73,7 @@ class Collector:
                     await self.round(collect)
             except (GatewayError, NotSent, MaybeSent, OSError) as fault:
                 log.warning("collect_failed", origin=collect.name, code=getattr(fault, "code", "GW-NET-001"))
-            try:
-                async with asyncio.timeout(collect.seconds):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+            await came(self._stopping, collect.seconds)
 
     async def round(self, collect: Collect) -> int:
         """Everything that is there now; how many bodies were handed in."""

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from gateway import pull
 from gateway.audit import events
-from gateway.clock import Clock
+from gateway.clock import Clock, came
 from gateway.errors import GatewayError
 from gateway.idkey import id_key
 from gateway.message import Step, StoredResource
@@ -97,12 +97,8 @@ class Pulling:
         await self._notifier.stop()
 
     async def _rest(self) -> None:
-        try:
-            async with asyncio.timeout(IDLE_SECONDS):
-                await self._rang.wait()
+        if await came(self._rang, IDLE_SECONDS):
             await asyncio.sleep(GATHER_SECONDS)
-        except TimeoutError:
-            pass
 
     def stop(self) -> None:
         """End `run`. What is on its way is broken off, and still owed."""

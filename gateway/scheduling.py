@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from gateway import steps, workers
-from gateway.clock import Clock
+from gateway.clock import Clock, came
 from gateway.errors import GatewayError, Misconfigured, StaleState, StorageFailed
 from gateway.formats import periods
 from gateway.formats.calendars import zone
@@ -63,11 +63,7 @@ class Scheduling:
                     await self.round()
             except StorageFailed as fault:
                 _log.error("schedules_failed", code=fault.code)
-            try:
-                async with asyncio.timeout(SECONDS):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+            await came(self._stopping, SECONDS)
 
     async def round(self) -> int:
         """Do what is due now; how many documents were made."""

@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from gateway.clock import Clock
+from gateway.clock import Clock, came
 from gateway.desk import pauses
 from gateway.errors import GatewayError
 from gateway.message import Step
@@ -63,14 +63,7 @@ class Upkeep:
                 await once()
             except GatewayError as fault:
                 _log.error("upkeep_failed", kind=once.__name__, code=fault.code)
-            await self._rest(seconds)
-
-    async def _rest(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            pass
+            await came(self._stopping, seconds)
 
     # --- the rounds ----------------------------------------
 
@@ -96,7 +89,7 @@ class Upkeep:
         if forgot:
             _log.info("forgot", count=forgot)
             while not self._stopping.is_set() and await self._store.tidy():
-                await self._rest(BREATH)
+                await came(self._stopping, BREATH)
 
     async def _forget(self, rule: Retention) -> int:
         store, now, total = self._store, self._clock.now(), 0
@@ -113,5 +106,5 @@ class Upkeep:
         total = 0
         while not self._stopping.is_set() and (count := await batch()):
             total += count
-            await self._rest(BREATH)
+            await came(self._stopping, BREATH)
         return total

@@ -17,6 +17,7 @@ from typing import Final
 
 import structlog
 
+from gateway.clock import came
 from gateway.deliver.dispatcher import GRACE, Dispatcher
 from gateway.deliver.lane import LaneStatus, Tools
 from gateway.errors import GatewayError
@@ -145,11 +146,7 @@ class JetStreamDispatcher:
                 now = self._tools.clock.now()
                 for head in await self._tools.store.runnable(destination, now, OFFERED):
                     await self._publish(head)
-        try:
-            async with asyncio.timeout(self._sweep_seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            pass
+        await came(self._stopping, self._sweep_seconds)
 
     async def _publish(self, head: Exchange) -> None:
         now = self._tools.clock.monotonic()

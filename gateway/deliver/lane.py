@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from gateway.clock import Clock
+from gateway.clock import Clock, came
 from gateway.deliver import decide, steps
 from gateway.deliver.decide import Breaker, Next
 from gateway.errors import Broken, GatewayError, StaleState, StorageFailed
@@ -127,7 +127,7 @@ class Lane:
             except GatewayError as fault:  # the disk, or an operator who was quicker: look again in a moment
                 _log.error("round_failed", destination=self.destination.id, code=fault.code)
                 pause = STORAGE_PAUSE
-            await self._rest(pause)
+            await came(self._ring, pause)
 
     async def _round(self, now: datetime, tend: Callable[[Lane], Awaitable[None]]) -> None:
         quiet = decide.quiet_now(self._quiet, now)
@@ -199,13 +199,6 @@ class Lane:
         if due is None or due <= now:  # what was due has just been looked at
             return tools.sweep_seconds
         return min(tools.sweep_seconds, max(0.0, (due - tools.clock.now()).total_seconds()))
-
-    async def _rest(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._ring.wait()
-        except TimeoutError:
-            pass
 
     # --- one exchange -----------------------------------------------------------------------
 

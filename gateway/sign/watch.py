@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from cryptography import x509
 
-from gateway.clock import Clock
+from gateway.clock import Clock, came
 from gateway.errors import GatewayError, Misconfigured
 from gateway.ports import Network
 from gateway.settings import RevocationSource, Settings
@@ -103,11 +103,7 @@ class Watch:
         """Until `stop`: a look at once, and one each minute."""
         while not self._stopping.is_set():
             await self.look()
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
+            await came(self._stopping, LOOK_SECONDS)
 
     def stop(self) -> None:
         """End the rounds."""
