@@ -215,7 +215,7 @@ def publish(
     programme: Programme, case: Case, made: Document, provenance: Json, older: Sequence[Exchange], at: datetime
 ) -> Step:
     """A document is made: kept with its resources and its evidence, and owed to every destination of its routes."""
-    bundle = json.read(made.body)
+    bundle = json.reread(made.body)
     moves: list[Move] = []
     writes: list[Write] = [made]
     resources = [entry["resource"] for entry in bundle["entry"]] + [provenance]

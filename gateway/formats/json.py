@@ -180,6 +180,11 @@ def read(body: bytes, max_bytes: int = MAX_BYTES) -> Any:
     return value
 
 
+def reread(body: bytes) -> Any:
+    """What `write` wrote, without the looks at depth and repeated keys that foreign bytes need: half the time."""
+    return _decode(body)
+
+
 def read_members(body: bytes) -> Mapping[str, msgspec.Raw]:
     """The members of an object of our own making, undecoded; `read(bytes(member))` decodes one when it is needed."""
     return _MEMBERS.decode(body)

@@ -72,7 +72,7 @@ class Definitions:
         rows: dict[str, Sequence[Row]] = {each.table.name: () for each in wanted}
         faults: dict[str, str] = {}
         if not resource.deleted:
-            body = json.read(resource.body)
+            body = json.reread(resource.body)
             for each in wanted:
                 try:
                     rows[each.table.name] = each.rows(body)

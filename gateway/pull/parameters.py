@@ -203,7 +203,7 @@ class Definitions:
         if not ways or resource.deleted:
             return ()
         try:
-            value = json.read(resource.body)
+            value = json.reread(resource.body)
         except GatewayError:
             return ()
         found = list(self.rows(value, ways))

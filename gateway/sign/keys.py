@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
@@ -343,13 +344,17 @@ def _without_roots(chain: list[x509.Certificate]) -> list[x509.Certificate]:
 
 def read_certificates(path: Path) -> list[x509.Certificate]:
     """The certificates of a PEM or DER file, in their order; `Misconfigured` where there is none to read."""
-    content = _read(path)
     try:
-        if _PEM in content:
-            return [certificates.load(c.public_bytes(_DER)) for c in x509.load_pem_x509_certificates(content)]
-        return [certificates.load(content)]
+        return list(_certificates(_read(path)))
     except ValueError as error:
         raise Misconfigured("GW-SIGN-001", what=str(path), detail=str(error)[:120]) from None
+
+
+@lru_cache(maxsize=64)  # files are read again whenever somebody looks when they end, and seldom hold anything new
+def _certificates(content: bytes) -> tuple[x509.Certificate, ...]:
+    if _PEM in content:
+        return tuple(certificates.load(c.public_bytes(_DER)) for c in x509.load_pem_x509_certificates(content))
+    return (certificates.load(content),)
 
 
 def _read(path: Path) -> bytes:

@@ -161,8 +161,7 @@ class Ledger:
         if not any(search_write.stored(step)):
             viewed = None if views is None else view_write.Viewed(views, ())
             return await self._submit(lambda group: apply(group, step, None, viewed))
-        found = await asyncio.to_thread(self._found, step)
-        shown = None if views is None else await asyncio.to_thread(view_write.viewed, views, step)
+        found, shown = await asyncio.to_thread(self._looked, step, views)
         return await self._submit(lambda group: apply(group, step, found, shown))
 
     async def trouble(self) -> str | None:
@@ -182,11 +181,13 @@ class Ledger:
             self._trouble = fault.code
             raise
 
-    def _found(self, step: Step) -> Mapping[int, Sequence[IndexRow]] | None:
-        """What can be searched in the step's resources; worked out before the writer is asked."""
-        if self._indexer is None:
-            return None
-        return {place: self._indexer(each) for place, each in enumerate(search_write.stored(step))}
+    def _looked(
+        self, step: Step, views: Views | None
+    ) -> tuple[Mapping[int, Sequence[IndexRow]] | None, view_write.Viewed | None]:
+        """What can be searched in the step's resources, and their rows in views, before the writer is asked."""
+        indexer = self._indexer
+        found = None if indexer is None else {n: indexer(each) for n, each in enumerate(search_write.stored(step))}
+        return found, None if views is None else view_write.viewed(views, step)
 
     async def _index_the_rest(self, indexer: Indexer) -> None:
         """What was written without an indexer, or with other rules; a few at a time."""
