@@ -40,8 +40,10 @@ class Profile:
     def __call__(self, value: Json, path: Path, run: Run) -> None:
         mark = (id(value), self.url)
         if mark in run.busy:
+            run.assumed += 1
             return  # a profile that leads back to itself: true while it is being looked at
         run.busy.add(mark)
+        run.met.add(mark)
         try:
             if self._checks is None:
                 self._checks = self._compile()

@@ -45,6 +45,7 @@ class Index:
         self.by_name: dict[str, list[Entry]] = {}
         self.by_urn: dict[str, Entry] = {}  # last part of a URN -> entry
         self.url_of: dict[int, str] = {}
+        self.kept: dict[tuple[int, str], frozenset[tuple[int, str]]] = {}  # see `Run.keeps`
         for each in entries:
             if each.full_url:
                 self.by_url.setdefault(each.full_url, []).append(each)

@@ -74,14 +74,15 @@ class Run:
 
     __slots__ = (
         "anchors",
+        "assumed",
         "busy",
         "container",
         "findings",
         "ids",
         "index",
         "inner",
+        "met",
         "policy",
-        "probing",
         "reasons",
         "resource",
         "root",
@@ -98,10 +99,11 @@ class Run:
         self.findings: list[Finding] = []
         self.anchors: set[str] = set()  # what links in narratives may point to, once it was asked
         self.busy: set[tuple[int, str]] = set()
+        self.met: set[tuple[int, str]] = set()  # what was looked at by which profile
+        self.assumed = 0  # how often something was taken for true because it was being looked at
         self.inner: dict[int, dict[str, Json]] = {}  # resource -> its contained ones by id, once it was asked
         self.ids: set[tuple[int, str]] = set()  # (resource, element id)
         self.reasons: dict[tuple[str, str], str] = {}  # (location, rule) -> expression of a failed invariant
-        self.probing = 0
 
     def say(
         self,
@@ -129,15 +131,32 @@ class Run:
     def probe(self, look: Callable[[], None]) -> list[Finding]:
         """What `look` would say, without saying it."""
         kept, self.findings = self.findings, []
-        self.probing += 1
         try:
             look()
         except TooMany:
             pass
         finally:
             said, self.findings = self.findings, kept
-            self.probing -= 1
         return said
+
+    def keeps(self, value: Json, url: str, look: Callable[[], None]) -> bool:
+        """Whether `look` has nothing against the value by that profile.
+
+        A yes is remembered with the index, because many references lead to one Patient: unless something was taken
+        for true on the way, and for as long as nothing of what was looked at is being looked at now.
+        """
+        known = {} if self.index is None else self.index.kept
+        marks = known.get((id(value), url))
+        if marks is not None and self.busy.isdisjoint(marks):
+            self.met |= marks
+            return True
+        outer, self.met = self.met, set()
+        before = self.assumed, len(self.reasons)
+        kept = not errors(self.probe(look))
+        if kept and before == (self.assumed, len(self.reasons)):
+            known[id(value), url] = frozenset(self.met)
+        self.met |= outer
+        return kept
 
     @contextmanager
     def inside(self, resource: Json, contained: bool) -> Iterator[None]:

@@ -16,7 +16,7 @@ from gateway.validate.bindings import answer_coding
 from gateway.validate.equality import fits_pattern, same
 from gateway.validate.model import Element, capital
 from gateway.validate.pack import R4, split_canonical
-from gateway.validate.run import Path, Run, errors, shown
+from gateway.validate.run import Path, Run, shown
 from gateway.validate.spec import Spec
 
 if TYPE_CHECKING:
@@ -354,7 +354,7 @@ def conforms(url: str, item: Item, path: Path, run: Run) -> bool:
         return False
     if type(item.value) is not dict:
         return True
-    return not errors(run.probe(lambda: run.rules.whole(item.value, item.code, url, path, run)))
+    return run.keeps(item.value, url, lambda: run.rules.whole(item.value, item.code, url, path, run))
 
 
 # --- the check ----------------------------------------------------------------------
