@@ -168,10 +168,8 @@ class Scheduling:
         if await self._ledger.case(case.id) is not None:
             return 0
         body = documents.of_resources(programme, case, self._resources(programme, plan, case, reports), at)
-        document_plan = programme.document_plan(plan.kind)
-        if document_plan.derived:
-            body = await self._pool.run(workers.derive, programme.name, body, document_plan.derived)
-        proof = await self._pool.run(workers.sign, body, at)
+        derived = programme.document_plan(plan.kind).derived
+        body, proof = await self._pool.run(workers.seal, programme.name, body, derived, at)
         made = steps.document(programme, case, (), body, proof, at)
         provenance = evidence.provenance(proof, made.id, f"Binary/{made.id}", made.digest, programme.canonical)
         step = steps.publish_report(programme, case, made, provenance, at)

@@ -285,9 +285,8 @@ class Work:
         programme, at = self._programmes[case.programme], self._clock.now()
         items = await self._store.case_items(case.id)
         body = documents.assemble(programme, case, items, at)
-        if derived := programme.document_plan(case.kind).derived:
-            body = await self._pool.run(workers.derive, programme.name, body, derived)
-        proof = await self._pool.run(workers.sign, body, at)
+        derived = programme.document_plan(case.kind).derived
+        body, proof = await self._pool.run(workers.seal, programme.name, body, derived, at)
         made = steps.document(programme, case, items, body, proof, at)
         provenance = evidence.provenance(proof, made.id, f"Binary/{made.id}", made.digest, programme.canonical)
         older = await self._store.exchanges_of_case(case.id)

@@ -299,14 +299,16 @@ def compiled(settings: Settings) -> tuple[str, Finding | None]:
         return "", fault.finding()
 
 
-def derive(programme: str, body: bytes, target: str) -> bytes:
-    """The document with what the programme derives from the whole case, by an output mapping."""
+def seal(programme: str, body: bytes, derived: str, at: datetime) -> tuple[bytes, Evidence]:
+    """The document's exact bytes, and the evidence signature over them.
+
+    `derived` names the output mapping of what the programme derives from the whole case, which the document then has
+    too; "" where it derives nothing.
+    """
     assert _rules is not None
-    made = _rules.mapper.render(json.read(body), f"{programme}/{target}", {})
-    return documents.with_derived(_rules.programmes[programme], body, made)
-
-
-def sign(body: bytes, at: datetime) -> Evidence:
-    """The evidence signature over the document's exact bytes."""
     assert _signer is not None
-    return _signer.sign(body, at)
+    if derived:
+        bundle = json.reread(body)
+        more = json.reread(_rules.mapper.render(bundle, f"{programme}/{derived}", {}))
+        body = documents.joined(_rules.programmes[programme], bundle, more)
+    return body, _signer.sign(body, at)

@@ -92,9 +92,13 @@ def with_derived(programme: Programme, body: bytes, derived: bytes) -> bytes:
 
     What stands in the document wins over what is derived: a derived resource only adds elements to it.
     """
-    bundle: Json = json.read(body)
+    return joined(programme, json.reread(body), json.reread(derived))
+
+
+def joined(programme: Programme, bundle: Json, derived: Json) -> bytes:
+    """The same of a document and of what was derived that are read already; `bundle` is used up."""
     present = [entry["resource"] for entry in bundle["entry"]]
-    more = json.read(derived).get("resources", [])
+    more = derived.get("resources", [])
     given = {(r["resourceType"], r["id"]): r for r in more}
     kept = [_overlay(given.get((r["resourceType"], r["id"]), {}), r) for r in present]
     bundle["entry"] = _entries(programme, merge([*kept, *_others(more, present)]))
