@@ -18,6 +18,7 @@ SHORT: dict[str, list[str]] = {
     "bench.fhirpath": [],
     "bench.validate": [],
     "bench.sign": [],
+    "bench.network": ["1000"],
     "bench.deliver": ["200"],
     "bench.backlog": ["--backlog", "4000", "--seconds", "5"],
     "bench.stored": ["--sizes", "1000", "20000", "--stays", "20", "--rounds", "2"],

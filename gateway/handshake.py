@@ -129,7 +129,8 @@ def guard(context: ssl.SSLContext, trust: PeerTrust, told: Callable[[str], None]
 
     Bound.trust, Bound.told = trust, staticmethod(told or (lambda code: None))
     context.sslobject_class = Bound
-    context._msg_callback = _overhear  # type: ignore[attr-defined]
+    if context.protocol is not ssl.PROTOCOL_TLS_CLIENT:  # who needs none is spared a call for every record (`_shown`)
+        context._msg_callback = _overhear  # type: ignore[attr-defined]
     return context
 
 

@@ -3,7 +3,8 @@
 What is promised towards each peer (`[peer.NAME]`): TLS 1.2 or newer with the peer's own anchors, our certificate
 where one is configured, pins on the leaf (SHA-256 of the certificate or of its public key, RFC 7469 section 2.4),
 exactly the configured origin (RFC 6454 section 4), no redirects, no cookies, no proxy from the environment, a bounded
-answer, and limits on connecting, writing, waiting and the whole, all on the monotonic clock.
+answer, and limits on connecting, writing, waiting and the whole, all on the monotonic clock. `connections.py` speaks on
+the connections that are made here.
 
 The one distinction that delivery rests on: `NotSent` means that no byte of the request left and it is safe to try
 again; `MaybeSent` means that bytes had left when it broke. Both carry a permanent code as their first argument.
@@ -14,21 +15,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ipaddress
+import os
 import ssl
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
-import httpcore
+import h11
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gateway.connections import Connection, Reply
 from gateway.errors import Misconfigured
 from gateway.handshake import Guarded, PeerRefused
 from gateway.ports import MaybeSent, NotSent
@@ -37,25 +38,14 @@ from gateway.settings import Peer
 if TYPE_CHECKING:
     from gateway.sftp import FileServer
 
-# httpcore imports sniffio at every lock of every request. Where it is not installed, each of those is a search of the
-# whole import path, and cost more than the request itself; this makes it the immediate ImportError that it will be.
-if find_spec("sniffio") is None:
-    sys.modules["sniffio"] = cast("ModuleType", None)
-
 log: Final = structlog.get_logger("gateway.network")
 
 PORTS: Final = {"https": 443, "http": 80, "mllp": 2575, "sftp": 22}
 KEEPALIVE_SECONDS: Final = 3.0  # shorter than what servers keep, so that a reused connection is rarely a dead one
 MAX_CONNECTIONS: Final = 64
-END_HEAD: Final = b"\r\n\r\n"
 END_BLOCK: Final = b"\x1c\x0d"  # HL7 MLLP release 2: end of block, carriage return
 
-_BREAKS: Final = (
-    httpcore.NetworkError,
-    httpcore.TimeoutException,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-)
+_BREAKS: Final = (h11.ProtocolError, OSError, TimeoutError, ValueError)  # ValueError: not to be written as HTTP
 
 # TLS 1.3: the server refuses our certificate after our side of the handshake is done. It has then read no
 # application data, so the request surely did not arrive although bytes had left. Where a reset swallows the alert
@@ -76,15 +66,7 @@ HANDSHAKE_ALERTS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What came back; header names are lower case. `body` is as received, never decompressed."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
+@lru_cache(1024)
 def origin_of(url: str) -> str:
     """Scheme, host and port of a URL in one comparable form; empty where the URL has no usable origin."""
     try:
@@ -119,9 +101,15 @@ def tls_context(peer: Peer) -> ssl.SSLContext:
 
 
 def _stamp(peer: Peer) -> tuple[tuple[int, int, int], ...]:
-    files = [Path(each) for each in (peer.ca, peer.certificate, peer.key) if each]
-    stats = [each.stat() for each in files if each.exists()]
-    return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in stats)
+    return tuple(_look(each) for each in (peer.ca, peer.certificate, peer.key) if each)
+
+
+def _look(path: str) -> tuple[int, int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def _pins(peer: Peer) -> frozenset[str]:
@@ -142,28 +130,16 @@ def _pinned(pins: frozenset[str], tls: ssl.SSLObject | None) -> bool:
     return leaf is not None and bool(pins & fingerprints(leaf))
 
 
-class _Progress:
-    """Watches one request through httpcore's trace: checks the pin before, and notes when, bytes leave."""
-
-    def __init__(self, pins: frozenset[str]) -> None:
-        self.pins, self.sent, self.whole, self.refused = pins, False, False, False
-
-    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        if event.endswith("send_request_headers.started"):
-            self.sent = True
-        elif event.endswith("send_request_body.complete"):
-            self.whole = True
-        elif event.endswith(".failed"):  # httpcore goes on reading after a failed write and loses the reason
-            if event.endswith("send_request_headers.failed") and isinstance(
-                info["exception"], httpcore.LocalProtocolError
-            ):
-                self.sent = False  # refused by our own side before it was written
-            self.refused = self.refused or _refused_in_handshake(info["exception"])
-        elif event == "connection.start_tls.complete":
-            stream = info["return_value"]
-            if not _pinned(self.pins, stream.get_extra_info("ssl_object")):
-                await stream.aclose()
-                raise NotSent("GW-NET-003")
+def _worded(host: str, method: str, url: str, headers: Mapping[str, str], body: bytes) -> h11.Request:
+    """The head of a request; what cannot be written as HTTP is a `ValueError` or `h11.LocalProtocolError`."""
+    parts = urlsplit(url)
+    target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    given, fields = {name.lower() for name in headers}, [("accept-encoding", "identity"), *headers.items()]
+    if "host" not in given:
+        fields.insert(0, ("Host", host))
+    if not given & {"content-length", "transfer-encoding"}:
+        fields.append(("Content-Length", str(len(body))))
+    return h11.Request(method=method, target=target, headers=fields)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -181,138 +157,46 @@ def _refused_in_handshake(error: BaseException) -> bool:
 def _not_sent_code(error: BaseException) -> str:
     if any(isinstance(each, ssl.SSLError) for each in _chain(error)):
         return "GW-NET-002"
-    if isinstance(error, (httpcore.LocalProtocolError, ValueError)):
-        return "GW-NET-011"
-    return "GW-NET-009" if isinstance(error, httpcore.PoolTimeout) else "GW-NET-001"
+    return "GW-NET-011" if isinstance(error, (h11.LocalProtocolError, ValueError)) else "GW-NET-001"
 
 
-def _broke(error: BaseException, sent: bool) -> NotSent | MaybeSent:
+def _broke(error: BaseException, sent: bool, heard: bool = False) -> NotSent | MaybeSent:
     """The failure in the two words that delivery understands."""
     refused = next((each for each in _chain(error) if isinstance(each, PeerRefused)), None)
     if refused is not None:
         return NotSent(refused.code)
-    if _refused_in_handshake(error):
+    if _refused_in_handshake(error) and not heard:
         return NotSent("GW-NET-002")
     if not sent:
         return NotSent(_not_sent_code(error))
-    timed_out = isinstance(error, (TimeoutError, httpcore.TimeoutException))
-    return MaybeSent("GW-NET-006" if timed_out else "GW-NET-005")
-
-
-class _Stream(httpcore.AsyncNetworkStream):
-    """A connection that knows when more came than the answer: it is not used again.
-
-    HTTP/1.1 has no other way to tell whose answer something is than its place. A second answer in the same packet
-    would wait in the parser and be taken for the answer to the next request.
-    """
-
-    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
-        self._inner, self._head, self._count = inner, bytearray(), 0
-        self._answering = self._surplus = False
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = await self._inner.read(max_bytes, timeout)
-        self._answering = True
-        self._count += len(data)
-        if END_HEAD not in self._head:
-            self._head += data
-        return data
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if self._answering:  # the next request begins
-            connection = self._inner.get_extra_info("ssl_object")
-            if isinstance(connection, Guarded):
-                connection.still()
-            self._head, self._count, self._answering = bytearray(), 0, False
-        await self._inner.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        return _Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
-
-    def get_extra_info(self, info: str) -> Any:
-        # The pool drops an idle connection that has something to read, and this one has.
-        return True if info == "is_readable" and self._surplus else self._inner.get_extra_info(info)
-
-    def answered(self, body_length: int, framed: bool) -> None:
-        """The answer is over: `framed` says that its length was known beforehand."""
-        head_length = self._head.find(END_HEAD) + len(END_HEAD)
-        self._surplus = not framed or self._count != head_length + body_length
-
-
-class _Backend(httpcore.AsyncNetworkBackend):
-    """Connections that count."""
-
-    def __init__(self) -> None:
-        self._inner = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        return _Stream(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
-
-    async def sleep(self, seconds: float) -> None:
-        await self._inner.sleep(seconds)
-
-
-async def _whole(response: httpcore.Response, limit: int) -> Reply:
-    body = bytearray()
-    async for piece in response.aiter_stream():
-        body += piece
-        if len(body) > limit:
-            raise MaybeSent("GW-NET-007")
-    headers: dict[str, str] = {}
-    for name, value in response.headers:
-        key, text = name.decode("ascii").lower(), value.decode("latin-1")
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
-    stream = response.extensions.get("network_stream")
-    if isinstance(stream, _Stream):
-        known = "content-length" in headers and "transfer-encoding" not in headers
-        stream.answered(len(body), known or response.status in (204, 304))
-    return Reply(response.status, headers, bytes(body))
+    return MaybeSent("GW-NET-006" if isinstance(error, TimeoutError) else "GW-NET-005")
 
 
 class _Line:
-    """One peer: its limits, its TLS context, its pool of connections."""
+    """One peer: its limits, its TLS context, its connections."""
 
     def __init__(self, name: str, peer: Peer, context: Callable[[Peer], ssl.SSLContext]) -> None:
         parts = urlsplit(peer.origin)
         self.peer, self.origin, self.pins = peer, origin_of(peer.origin), _pins(peer)
         if parts.scheme not in PORTS or not self.origin or parts.path.strip("/"):
             raise Misconfigured("GW-NET-010", detail=f"peer {name}: origin is not scheme://host:port")
+        self._host, self._port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+        self.host = parts.netloc.removesuffix(f":{PORTS[parts.scheme]}")
         self.plain = peer.plaintext or parts.scheme == "http"
-        if self.plain and not (peer.plaintext and is_loopback(parts.hostname or "")):
+        if self.plain and not (peer.plaintext and is_loopback(self._host)):
             raise Misconfigured("GW-NET-010", detail=f"peer {name}: plaintext is only allowed towards loopback")
         self._context, self._stamp = context, _stamp(peer)
-        self.tls = None if self.plain else context(peer)
-        self.pool, self._retired = self._pool(), list[httpcore.AsyncConnectionPool]()
-        self.timeouts = {
-            "connect": peer.connect_seconds,
-            "write": peer.write_seconds,
-            "read": peer.first_byte_seconds,
-            "pool": peer.connect_seconds,
-        }
+        self.tls = None if self.plain else self._secure()
+        self._idle, self._busy = deque[Connection](), set[Connection]()  # idle: the longest idle first
+        self._room = asyncio.Semaphore(MAX_CONNECTIONS)
 
-    def _pool(self) -> httpcore.AsyncConnectionPool:
-        # The pool and not a client: no redirects, cookies, proxies or default headers to switch off.
-        return httpcore.AsyncConnectionPool(
-            ssl_context=self.tls,
-            max_connections=MAX_CONNECTIONS,
-            max_keepalive_connections=MAX_CONNECTIONS,
-            keepalive_expiry=KEEPALIVE_SECONDS,
-            network_backend=_Backend(),
-        )
+    def _secure(self) -> ssl.SSLContext:
+        context = self._context(self.peer)
+        if self.origin.startswith("https:"):
+            context.set_alpn_protocols(["http/1.1"])
+        return context
 
-    async def renew(self) -> None:
+    def renew(self) -> None:
         """Follow the files: a rotated certificate or anchor holds from the next connection on, without a restart.
 
         Requests in progress end on the connections that they have.
@@ -321,20 +205,85 @@ class _Line:
             return
         self._stamp = stamp
         try:
-            self.tls = self._context(self.peer)
+            self.tls = self._secure()
         except Misconfigured as error:  # half-written files: the next change is looked at again
             log.error("peer_tls_not_renewed", origin=self.origin, code=error.code)
             return
         log.info("peer_tls_renewed", origin=self.origin)
-        over, self._retired = self._retired, [self.pool]
-        self.pool = self._pool()
-        for pool in over:
-            await pool.aclose()
+        while self._idle:
+            self._idle.pop().close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """One for one exchange: a kept one that is still good, or a new one. Kept afterwards if it is `free`."""
+        await self._enter()
+        try:
+            connection = self._kept() or await self._made()
+            self._busy.add(connection)
+            try:
+                yield connection
+            finally:
+                self._busy.remove(connection)
+                self._keep(connection)
+        finally:
+            self._room.release()
+
+    async def _enter(self) -> None:
+        if not self._room.locked():
+            await self._room.acquire()
+            return
+        try:
+            async with asyncio.timeout(self.peer.connect_seconds):
+                await self._room.acquire()
+        except TimeoutError:
+            raise NotSent("GW-NET-009") from None
+
+    def _kept(self) -> Connection | None:
+        """One that is open and still trusted, if there is one: the youngest, so that the others may go."""
+        while self._idle and self._idle[0].since <= asyncio.get_running_loop().time() - KEEPALIVE_SECONDS:
+            self._idle.popleft().close()
+        while self._idle:
+            connection = self._idle.pop()
+            with ExitStack() as otherwise:
+                otherwise.callback(connection.abort)
+                if connection.free and not connection.speaks:
+                    if isinstance(connection.tls, Guarded):
+                        connection.tls.still()
+                    otherwise.pop_all()
+                    return connection
+        return None
+
+    async def _made(self) -> Connection:
+        """A new one, checked before a byte of a request leaves."""
+        context, loop = self.tls, asyncio.get_running_loop()
+        with ExitStack() as otherwise:
+            async with asyncio.timeout(self.peer.connect_seconds):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(context, self._host), self._host, self._port, happy_eyeballs_delay=0.25
+                )
+                otherwise.callback(connection.abort)
+                await connection.handshake()
+            if not _pinned(self.pins, connection.tls):
+                raise NotSent("GW-NET-003")
+            if not connection.free:
+                raise ConnectionAbortedError  # it speaks before it is asked
+            otherwise.pop_all()
+        return connection
+
+    def _keep(self, connection: Connection) -> None:
+        if connection.free and connection.context is self.tls:
+            connection.since = asyncio.get_running_loop().time()
+            self._idle.append(connection)
+        else:
+            connection.abort()
 
     async def aclose(self) -> None:
-        """Close every pooled connection."""
-        for pool in (*self._retired, self.pool):
-            await pool.aclose()
+        """Close every connection, also those on which somebody waits for an answer."""
+        while self._idle:
+            self._idle.pop().close()
+        for connection in self._busy:
+            connection.abort()
+        await asyncio.sleep(0)  # let the transports do it
 
 
 def _file_servers(peers: Mapping[str, Peer]) -> Mapping[str, FileServer]:
@@ -344,7 +293,7 @@ def _file_servers(peers: Mapping[str, Peer]) -> Mapping[str, FileServer]:
 
 
 class Outbound:
-    """`ports.Network` over httpcore and asyncio, built from the `[peer.NAME]` entries of the settings."""
+    """`ports.Network` over asyncio, built from the `[peer.NAME]` entries of the settings."""
 
     def __init__(self, peers: Mapping[str, Peer], context: Callable[[Peer], ssl.SSLContext] = tls_context) -> None:
         shelves = {name: peer for name, peer in peers.items() if peer.origin.startswith("sftp:")}
@@ -352,7 +301,7 @@ class Outbound:
         self._files = _file_servers(shelves) if shelves else {}
 
     async def aclose(self) -> None:
-        """Close every pooled connection."""
+        """Close every connection."""
         for line in self._lines.values():
             await line.aclose()
 
@@ -372,23 +321,15 @@ class Outbound:
         Raises `NotSent` or `MaybeSent`, nothing else. A redirect is a reply like any other and is not followed.
         """
         line = self._line(peer, url)
-        await line.renew()
-        progress = _Progress(line.pins)
-        if not all(part.isascii() for pair in headers.items() for part in pair):
-            raise NotSent("GW-NET-011")
-        plain: list[tuple[bytes | str, bytes | str]] = [("accept-encoding", "identity"), *headers.items()]
+        line.renew()
+        connection: Connection | None = None
         try:
-            async with asyncio.timeout(min(timeout, line.peer.total_seconds)):
-                extensions = {"trace": progress.trace, "timeout": line.timeouts}
-                async with line.pool.stream(
-                    method, url, headers=plain, content=body, extensions=extensions
-                ) as response:
-                    reply = await _whole(response, line.peer.max_response)
-        except (*_BREAKS, OSError, TimeoutError, ValueError) as error:  # ValueError: not to be written as HTTP
-            raise (NotSent("GW-NET-002") if progress.refused else _broke(error, progress.sent)) from error
-        if reply.status < 300 and not progress.whole:
-            raise MaybeSent("GW-NET-005")  # a yes to what it had not read to its end
-        return reply
+            asked = _worded(line.host, method, url, headers, body)
+            async with asyncio.timeout(min(timeout, line.peer.total_seconds)), line.connection() as connection:
+                return await connection.exchange(asked, body, line.peer)
+        except _BREAKS as error:
+            sent, heard = (connection.asked, connection.heard) if connection is not None else (False, False)
+            raise _broke(error, sent, heard) from error
 
     async def mllp(self, peer: str, host: str, port: int, frame: bytes, timeout: float) -> bytes:
         """Send one framed message on a connection of its own and return the framed answer.
@@ -438,7 +379,7 @@ class Outbound:
         return server, unquote(urlsplit(url).path)
 
     async def _connect(self, line: _Line, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        await line.renew()
+        line.renew()
         async with asyncio.timeout(line.peer.connect_seconds):
             reader, writer = await asyncio.open_connection(
                 host, port, ssl=line.tls, server_hostname=host if line.tls else None, limit=line.peer.max_response

@@ -32,6 +32,13 @@ class ReadHead:
 
 
 @dataclass(frozen=True)
+class Skip:
+    """Read so many bytes and forget them."""
+
+    count: int
+
+
+@dataclass(frozen=True)
 class Send:
     """Say these bytes; a function gets the last request."""
 
@@ -63,7 +70,7 @@ class Close:
     """End the connection in order."""
 
 
-Command = Read | ReadHead | Send | Drip | Wait | Reset | Close
+Command = Read | ReadHead | Skip | Send | Drip | Wait | Reset | Close
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -121,6 +128,8 @@ class Parrot:
                 self.received.append(head + await reader.readexactly(int(length[1]) if length else 0))
             case ReadHead():
                 await reader.readuntil(b"\r\n\r\n")
+            case Skip(count=count):
+                await reader.readexactly(count)
             case Send(data=data):
                 writer.write(data(self.received[-1]) if callable(data) else data)
                 await writer.drain()

@@ -349,18 +349,6 @@ def test_every_code_of_the_network_is_in_the_table() -> None:
     assert used <= set(codes())
 
 
-async def test_a_yes_to_a_request_that_had_not_left_whole_is_a_maybe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a transport makes of an early answer: who has not read the message cannot have taken it."""
-
-    async def early(self: Any, event: str, info: Any) -> None:
-        self.sent = True
-
-    monkeypatch.setattr("gateway.network._Progress.trace", early)
-    async with Parrot([Read(), Send(OK), Close()]) as parrot:
-        with pytest.raises(MaybeSent, match="GW-NET-005"):
-            await ask(plain(parrot))
-
-
 @pytest.mark.parametrize("surplus", [b"x", OK, b"\r\n"], ids=["a byte", "an answer", "an empty line"])
 async def test_a_connection_that_says_more_than_its_answer_is_not_used_again(surplus: bytes) -> None:
     """What is left over would be read as the answer to the next request."""
