@@ -97,7 +97,7 @@ class FhirRest:
         return request, self._message_id(document) if self._mode == "message" else exchange.id
 
     def _message_id(self, document: Document) -> str:
-        bundle = json.read(document.body)
+        bundle = json.reread(document.body)
         headers = _resources(bundle, "MessageHeader") if isinstance(bundle, dict) else []
         if len(headers) != 1 or not headers[0].get("id"):
             raise Misconfigured(detail=f"destination {self._parts.destination.id}: the document is not a message")

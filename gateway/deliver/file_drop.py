@@ -66,7 +66,7 @@ class FileDrop:
         body = document.body
         if destination.body:
             values = {"system_id": destination.system_id, "exchange": exchange.id, **self._parts.options("value.")}
-            body = self._parts.national()(json.read(document.body), destination.body, {**values, **receipts})
+            body = self._parts.national()(json.reread(document.body), destination.body, {**values, **receipts})
         name = self._name.replace("{exchange}", exchange.id).replace("{document}", exchange.document)
         name = name.replace("{number}", str(number))
         if "/" in name or "\n" in name:

@@ -154,7 +154,7 @@ class Fse:
         if not destination.body:
             return document.body
         values = {"exchange": exchange.id, **self._parts.options("value.")}
-        return self._parts.national()(json.read(document.body), destination.body, values)
+        return self._parts.national()(json.reread(document.body), destination.body, values)
 
     def _facts(self, document: Document, exchange: Exchange, file: bytes) -> Mapping[str, str]:
         """Claims that only the document can say."""
@@ -163,7 +163,7 @@ class Fse:
         if target:
             if render is None:
                 raise Misconfigured(detail=f"destination {self._parts.destination.id}: claims names no output")
-            found = json.read(render(json.read(document.body), target, {"exchange": exchange.id}))
+            found = json.read(render(json.reread(document.body), target, {"exchange": exchange.id}))
             made = {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
         if self._parts.option("attachment_hash", "yes") == "yes":
             made["attachment_hash"] = hashlib.sha256(file).hexdigest()

@@ -235,10 +235,14 @@ class Lane:
     async def _render(self, claimed: Exchange) -> Attempt | None:
         """The bytes of this try, or None after the exchange was parked because it cannot be rendered."""
         store, now = self.tools.store, self.tools.clock.now()
-        document = await store.document(claimed.document)
-        given = await store.receipts(self.destination.id, (claimed.case, claimed.subject))
+        document, given, before = await asyncio.gather(  # answered together, from one snapshot
+            store.document(claimed.document),
+            store.receipts(self.destination.id, (claimed.case, claimed.subject)),
+            store.attempts(claimed.id),
+        )
         receipts = {name: value for name, value in given.items() if value}
-        number = await self._next_number(claimed)
+        # An operator's replay starts the tries anew, so that there is a budget; attempts on record keep theirs.
+        number = max(claimed.tries, *(each.number + 1 for each in before), 1)
         try:
             if document is None:
                 raise Broken(reference=claimed.id)
@@ -255,11 +259,6 @@ class Lane:
             request_digest=hashlib.sha256(request).hexdigest(),
             transport_id=transport_id,
         )
-
-    async def _next_number(self, claimed: Exchange) -> int:
-        """An operator's replay starts the tries anew, so that there is a budget; attempts on record keep theirs."""
-        before = await self.tools.store.attempts(claimed.id)
-        return max(claimed.tries, *(each.number + 1 for each in before), 1)
 
     async def _by_hand(
         self, document: Document, exchange: Exchange, receipts: dict[str, str], number: int, now: datetime

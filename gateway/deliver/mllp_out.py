@@ -68,7 +68,7 @@ class MllpOut:
         """The frame; the id is MSH-10 as it stands in the message."""
         values = {"exchange": exchange.id, "system_id": self._parts.destination.system_id}
         values |= self._parts.options("value.")
-        body = self._national(json.read(document.body), self._parts.destination.body, {**values, **receipts})
+        body = self._national(json.reread(document.body), self._parts.destination.body, {**values, **receipts})
         fields = _segments(body)[:1]
         control_id = fields[0][9] if fields and fields[0][0] == "MSH" and len(fields[0]) > 9 else ""
         if not control_id or START in body or END[:1] in body:

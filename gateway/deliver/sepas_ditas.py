@@ -98,7 +98,7 @@ class SepasDitas:
     def _batch(self, document: Document, exchange: Exchange, receipts: Mapping[str, str]) -> bytes:
         destination = self._parts.destination
         values = {"system_id": destination.system_id, "exchange": exchange.id, **self._parts.options("value.")}
-        body = self._parts.national()(json.read(document.body), destination.body, {**values, **receipts})
+        body = self._parts.national()(json.reread(document.body), destination.body, {**values, **receipts})
         made = json.read(body)
         if not isinstance(made, dict) or not isinstance(made.get("data"), list) or not made["data"]:
             raise Misconfigured(detail=f"destination {destination.id}: the mapping makes no data[]")

@@ -96,7 +96,7 @@ class Messages:
         """The message, identified and signed."""
         destination = self._parts.destination
         values = {"system_id": destination.system_id, "exchange": exchange.id, **self._parts.options("value.")}
-        root = xml.read(self._national(json.read(document.body), destination.body, {**values, **receipts}))
+        root = xml.read(self._national(json.reread(document.body), destination.body, {**values, **receipts}))
         if self._name and etree.QName(root).localname != self._name:
             raise Misconfigured(detail=f"destination {destination.id}: the mapping makes no {self._name}")
         msg_id = self._identify(root, receipts)

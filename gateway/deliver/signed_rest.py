@@ -86,7 +86,7 @@ class SignedRest:
         if not destination.body:
             return document.body
         values = {"system_id": destination.system_id, "exchange": exchange.id, **self._parts.options("value.")}
-        return self._parts.national()(json.read(document.body), destination.body, {**values, **receipts})
+        return self._parts.national()(json.reread(document.body), destination.body, {**values, **receipts})
 
     def _signature(self, body: bytes, now: datetime) -> dict[str, str]:
         option, signer = self._parts.option, self._parts.signer

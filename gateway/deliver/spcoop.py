@@ -96,7 +96,7 @@ class Spcoop:
         option, made = self._parts.option, exchange.created_at or document.made_at
         id = egov.identifier(option("office"), option("door"), serial(exchange.position), made)
         values = {"exchange": exchange.id, **self._parts.options("value."), **receipts}
-        national = self._parts.national()(json.read(document.body), self._parts.destination.body, values)
+        national = self._parts.national()(json.reread(document.body), self._parts.destination.body, values)
         together = self.profile in egov.ASYNCHRONOUS or option("collaboration") == "yes"
         envelope = self._envelope(id, now, option("action"), collaboration=id if together else "")
         return self._request(envelope, self._payload(national), now), id

@@ -36,7 +36,7 @@ WHOLE: Final = Part()
 
 def resource(kept: KeptResource, definitions: Definitions, part: Part = WHOLE) -> Json:
     """The version's content, with `meta.versionId` and `meta.lastUpdated`. The exact bytes are the document's."""
-    value: Json = json.read(kept.body)
+    value: Json = json.reread(kept.body)
     meta = value.get("meta")
     stamped = {"versionId": str(kept.version), "lastUpdated": text(kept.at)}
     value = {

@@ -182,7 +182,7 @@ class Searcher:
         if not wanted:
             return found
         for match in matches:
-            for row in self.definitions.rows(json.read(match.body)):
+            for row in self.definitions.rows(json.reread(match.body)):
                 if not isinstance(row, ReferenceRow) or not row.type:
                     continue
                 target = wanted.get(row.parameter, wanted.get(f"{match.type}.*"))

@@ -62,7 +62,7 @@ class Words(TypeDecorator[tuple[str, ...]]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...] | None:
         """The tuple again."""
-        return None if value is None else tuple(json.read(value.encode()))
+        return None if value is None else tuple(json.reread(value.encode()))
 
 
 metadata: Final = MetaData()
