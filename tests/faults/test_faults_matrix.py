@@ -136,8 +136,8 @@ class Machines:
         return [*ended, await self.site.stop()]
 
 
-async def push_while(site: Site, patients: int, pushed: Pushed, enough: asyncio.Event) -> None:
-    """Each patient's stays in order, one after the other, until it is enough."""
+async def push_while(site: Site, patients: int, pushed: Pushed, enough: asyncio.Event, pause: float) -> None:
+    """Each patient's stays in order, one after the other and so far apart, until it is enough."""
 
     async def one(patient: int) -> None:
         for stay in range(MOST_STAYS):
@@ -146,13 +146,21 @@ async def push_while(site: Site, patients: int, pushed: Pushed, enough: asyncio.
             for body in stay_messages(patient, stay):
                 await push_until_acknowledged(site, body, pushed)
             pushed.acknowledged[patient].append(stay)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(pause)
 
     await asyncio.gather(*(one(patient) for patient in range(patients)))
 
 
 async def matrix(
-    folder: Path, postgres: Server, broker: Nats | None, kinds: list[str], deaths: int, seed: int, patients: int = 6
+    folder: Path,
+    postgres: Server,
+    broker: Nats | None,
+    kinds: list[str],
+    deaths: int,
+    seed: int,
+    patients: int = 6,
+    pause: float = 0.2,
+    settle: float = 240,
 ) -> Pushed:
     """Push, let machines die, let everything settle, stop, and let the oracle judge."""
     pushed, enough = Pushed(), asyncio.Event()
@@ -170,12 +178,12 @@ async def matrix(
     async with Site(folder, plan) as site:
         machines = Machines(site, postgres, broker, random.Random(seed))
         await machines.start()
-        pushing = asyncio.create_task(push_while(site, patients, pushed, enough))
+        pushing = asyncio.create_task(push_while(site, patients, pushed, enough, pause))
         await machines.die(kinds, deaths)
         enough.set()
         await asyncio.wait_for(pushing, 120)
         try:
-            assert await site.quiet(240), await site.ask("status")
+            assert await site.quiet(settle), await site.ask("status")
         except GatewayError:
             pytest.fail(f"it ended of its own accord: {await site.ended(5)}; see {site.log_path}")
         assert set(await machines.stop()) == {0}, "a process ended of its own accord"
@@ -204,6 +212,6 @@ async def test_every_kind_of_machine_may_die_at_any_moment(
 @pytest.mark.torture
 @pytest.mark.parametrize("seed", range(100, 110))
 async def test_machines_die_all_the_time(tmp_path: Path, postgres: Server, broker: Nats, seed: int) -> None:
-    """Ten seeds of forty deaths."""
+    """Ten seeds of forty deaths, some four minutes each; so much is pushed as two cores can carry meanwhile."""
     kinds = ["worker", "receiver", "nats", "database"]
-    await matrix(tmp_path, postgres, broker, kinds, deaths=40, seed=seed, patients=10)
+    await matrix(tmp_path, postgres, broker, kinds, 40, seed, patients=10, pause=1.0, settle=900)
