@@ -29,7 +29,7 @@ tour: $(STAMP)  ## one message, file by file, in the order of the flow
 test: $(STAMP)  ## everything that needs only Python: lint, types, laws, promises, rooms
 	$(BIN)/python -m pytest -q -n 2 -m "not torture and not long" --without-programs
 
-test-all: $(STAMP)  ## the same and what needs other programs (PostgreSQL, strace, xmlsec1 …); lists what is absent
+test-all: $(STAMP)  ## the same, the long tests, and what needs other programs (PostgreSQL, strace …); lists what is absent
 	$(BIN)/python -m pytest -q -n 2 -m "not torture"
 
 torture: $(STAMP)  ## long runs: many kills, many seeds
