@@ -12,6 +12,8 @@ def _number(value: Any) -> bool:
 
 def same(expected: Any, actual: Any) -> bool:
     """Whether a value is exactly the fixed one: the same members, the same items in the same order."""
+    if type(expected) is str:
+        return type(actual) is str and expected == actual
     if type(expected) is dict:
         return (
             type(actual) is dict

@@ -131,7 +131,7 @@ class Rules:
         if self._applies(url, value, claim, run, asserted=False):
             profile = self.profile(url)
             if profile is not None:
-                profile(value, path, run)
+                run.claimed(value, url, lambda: profile(value, path, run))
 
     def _applies(self, url: str, value: Json, path: Path, run: Run, *, asserted: bool) -> bool:
         kind = str(value.get("resourceType"))

@@ -145,16 +145,28 @@ class Run:
         A yes is remembered with the index, because many references lead to one Patient: unless something was taken
         for true on the way, and for as long as nothing of what was looked at is being looked at now.
         """
-        known = {} if self.index is None else self.index.kept
-        marks = known.get((id(value), url))
+        marks = None if self.index is None else self.index.kept.get((id(value), url))
         if marks is not None and self.busy.isdisjoint(marks):
             self.met |= marks
             return True
+        return self._remembered(value, url, lambda: not errors(self.probe(look)))
+
+    def claimed(self, value: Json, url: str, look: Callable[[], None]) -> None:
+        """Say what `look` has against the value by the profile that it claims; `keeps` need not look again."""
+        before = len(self.findings)
+
+        def clean() -> bool:
+            look()
+            return not errors(self.findings[before:])
+
+        self._remembered(value, url, clean)
+
+    def _remembered(self, value: Json, url: str, clean: Callable[[], bool]) -> bool:
         outer, self.met = self.met, set()
         before = self.assumed, len(self.reasons)
-        kept = not errors(self.probe(look))
-        if kept and before == (self.assumed, len(self.reasons)):
-            known[id(value), url] = frozenset(self.met)
+        kept = clean()
+        if kept and self.index is not None and before == (self.assumed, len(self.reasons)):
+            self.index.kept[id(value), url] = frozenset(self.met)
         self.met |= outer
         return kept
 

@@ -357,6 +357,22 @@ def conforms(url: str, item: Item, path: Path, run: Run) -> bool:
     return run.keeps(item.value, url, lambda: run.rules.whole(item.value, item.code, url, path, run))
 
 
+def only_url(source: Rules, spec: Spec) -> str | None:
+    """The url that is all that a slice of extensions asks for; None where it asks for more, or for something else."""
+    wanted: set[Any] = set()
+    for each in targets(source, [spec], [("child", "url")]):
+        if isinstance(each, dict):
+            wanted.add(each["value"] if type(each["value"]) is str else None)
+        elif each.children or (each.binding is not None and not each.values):
+            return None
+        else:
+            fixed = (each.values[how][1] for how in ("fixed", "pattern") if how in each.values)
+            wanted |= {value if type(value) is str else None for value in fixed}
+    if not wanted:
+        return _url_of(source, spec)
+    return wanted.pop() if len(wanted) == 1 else None
+
+
 # --- the check ----------------------------------------------------------------------
 
 
@@ -378,11 +394,31 @@ class Slices:
         self.specs = spec.slices
         self.checks = checks
         self.matchers = {name: matcher(source, each, slicing, spec) for name, each in spec.slices.items()}
+        self.by_url = self._urls(source, slicing)
+
+    def _urls(self, source: Rules, slicing: Json) -> dict[str, str] | None:
+        """url -> slice, where that decides: one look in place of each extension against each slice."""
+        if [(each.get("type"), each.get("path")) for each in slicing.get("discriminator", ())] != [("value", "url")]:
+            return None
+        found: dict[str, str] = {}
+        for name in self.order:
+            if self.matchers[name] is not None:
+                url = only_url(source, self.specs[name])
+                if url is None:
+                    return None
+                found.setdefault(url, name)
+        return found
 
     def sort(self, items: list[Item], path: Path, run: Run) -> list[str | None]:
         """The slice of each item."""
         found: list[str | None] = []
+        by_url = self.by_url
         for item in items:
+            if by_url is not None and item.code == "Extension" and type(item.value) is dict:
+                url = item.value.get("url")
+                if type(url) is str:
+                    found.append(by_url.get(url))
+                    continue
             here = (path[0], path[1], item.at, item.code)
             found.append(
                 next((n for n in self.order if (m := self.matchers[n]) is not None and m(item, here, run)), None)
