@@ -41,6 +41,7 @@ from gateway.network import Outbound, tls_context
 from gateway.operate import handlers
 from gateway.pool import Pool
 from gateway.ports import Mapper, Wire
+from gateway.precedence import Precedence
 from gateway.programme import Programme
 from gateway.receive import callbacks, told
 from gateway.receive.door import Door
@@ -76,7 +77,7 @@ class Gateway:
 
     def __init__(self, settings: Settings, clock: Clock, pool: Pool, receive: bool = True) -> None:
         self.settings, self.clock, self.pool = settings, clock, pool
-        self.bell, self.metrics = Bell(), Metrics(clock)
+        self.bell, self.metrics, self.precedence = Bell(), Metrics(clock), Precedence()
         self.searchable = pulling.definitions(settings)
         self.ledger = store.open(settings.database, Path(settings.data), clock, self.searchable)
         self.reporting = measuring.Reporting(settings, self.ledger, clock)
@@ -139,7 +140,8 @@ class Gateway:
         if settings.cluster is not None:
             await self.broker.start()
         later = partial(callbacks.later, settings.sender, self.clock)
-        self.work = Work(settings, self.ledger, self.pool, self.clock, self.bell, programmes, later, self.committed)
+        first, done = self.precedence.after_arrivals, self.committed
+        self.work = Work(settings, self.ledger, self.pool, self.clock, self.bell, programmes, later, done, first)
         changed = self.work.registry_changed
         self.upkeep = Upkeep(settings, self.ledger, self.clock, self.committed, changed, bool(settings.database))
         await self._show_metrics()
@@ -244,9 +246,8 @@ class Gateway:
 
     async def _listen(self, later: callbacks.Later) -> None:
         settings = self.settings
-        door = Door(
-            self.ledger, self.settled, self.clock, settings.programmes, settings.answer_within, self.committed, later
-        )
+        names, within, first = settings.programmes, settings.answer_within, self.precedence.arrival
+        door = Door(self.ledger, self.settled, self.clock, names, within, self.committed, later, first)
         if settings.collect:
             self.collector = Collector(settings, self.ledger, door, self.network, self.clock)
         clients = self.clients

@@ -48,8 +48,12 @@ Later = Callable[[Submission, Sequence[Finding]], Sequence[Answer]]
 """Builds the answers that are owed later for findings that came after the first answer."""
 
 
+async def at_once() -> None:
+    """Nobody goes first."""
+
+
 class Work:
-    """One process's share of the work."""
+    """One process's share of the work. It asks `first` before each piece of it (see `precedence.py`)."""
 
     def __init__(
         self,
@@ -61,10 +65,11 @@ class Work:
         programmes: Mapping[str, Programme],
         later: Later,
         committed: Callable[[Step], None],
+        first: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         self._settings, self._store, self._pool = settings, store, pool
         self._clock, self._bell, self._programmes = clock, bell, programmes
-        self._later, self._committed = later, committed
+        self._later, self._committed, self._first = later, committed, first
         self._senders: dict[str, Sender] = {sender.id: sender for sender in settings.sender}
         self._folder = Path(settings.data) / "registry"
         self._registry: dict[str, str] = {}
@@ -106,6 +111,7 @@ class Work:
         with self._bell.listen(topic) as ear:
             while not self._stopping:
                 ear.forget()
+                await self._first()
                 try:
                     busy = await once()
                 except StorageFailed:
@@ -272,6 +278,7 @@ class Work:
     async def _publish_subject(self, due: Sequence[Case]) -> None:
         """One after the other: an exchange takes its place in the order of its subject when it is made."""
         for case in due:
+            await self._first()
             try:
                 await self._guard(self._publish(case), partial(self._park_case, case), case.id)
             except StaleState:

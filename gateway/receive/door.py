@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -69,7 +69,10 @@ MOST_RACES: Final = 10
 
 
 class Door:
-    """Accepts arrivals. `committed` is told each step after it is durable, so that workers wake."""
+    """Accepts arrivals. `committed` is told each step after it is durable, so that workers wake.
+
+    `arrival` is entered while one is being kept (see `precedence.py`).
+    """
 
     def __init__(
         self,
@@ -80,10 +83,11 @@ class Door:
         answer_within: float,
         committed: Callable[[Step], None] = lambda step: None,
         later: Later = lambda submission, findings: (),
+        arrival: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._store, self._settled, self._clock = store, settled, clock
         self._programmes, self._within, self._committed = tuple(programmes), answer_within, committed
-        self._later = later
+        self._later, self._arrival = later, arrival
         self._turned: set[str] = set()
         self._turned_since = clock.monotonic()
         self._busy: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
@@ -97,7 +101,8 @@ class Door:
         judged = acceptance.judge(arrival, self._programmes, ids.new(arrival.received_at))
         wait = wait and self._within > 0
         async with self._one_at_a_time(judged.submission):
-            judged, known = await self._kept(judged, arrival, render, wait)
+            with self._arrival():
+                judged, known = await self._kept(judged, arrival, render, wait)
         if isinstance(known, Rendered):
             return known
         told = await self._await(known or judged.submission, judged, wait)
