@@ -257,6 +257,7 @@ class Pool:
         self._former: list[_Worker] = []
         self._workers = [self._make(settings) for _ in range(self.size)]
         self._again: asyncio.TimerHandle | None = None
+        self._stopped = False
 
     def _make(self, settings: Settings) -> _Worker:
         made = _Worker(settings, self._id_key, self._changed)
@@ -293,6 +294,8 @@ class Pool:
 
     async def run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The call's result from a worker; `WorkerDied` if no worker survives it."""
+        if self._stopped:
+            raise WorkerDied
         self._attach()
         if not self._workers:
             self._fill()
@@ -313,6 +316,8 @@ class Pool:
                 self._dismiss()
 
     async def _by_itself(self, body: bytes) -> Any:
+        if self._stopped:
+            raise WorkerDied
         if self._alone is not None and (self._alone.ended or self._alone.call is not None):
             self._dismiss()  # it died while it held nothing, or still does what nobody waits for any more
         if self._alone is None:
@@ -334,16 +339,17 @@ class Pool:
     async def trouble(self) -> str | None:
         """None while the workers work, else a code: they died, or are still loading their rules."""
         self._attach()
-        if not self._workers:
+        if not self._workers and not self._stopped:
             self._fill()
         well = len(self._workers) == self.size and all(each.begun for each in self._workers)
         return None if well else WorkerDied.default
 
     def stop(self) -> None:
         """End the workers, within `END_SECONDS`; what they had under way is repeated at the next start."""
+        self._stopped = True
         if self._again is not None:
             self._again.cancel()
-        every = [*self._workers, *self._former, *([] if self._alone is None else [self._alone])]
+        every = self._every()
         for call in [*self._waiting, *(each.call for each in every if each.call is not None)]:
             call.cancel()
         for each in every:
@@ -351,6 +357,7 @@ class Pool:
         until = time.monotonic() + END_SECONDS
         for each in every:
             each.wait(until)
+        self._workers, self._former, self._alone = [], [], None
 
     # --- what happens to workers ---------------------------------------------------------------------
 
@@ -358,8 +365,11 @@ class Pool:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop = loop
-            for each in (*self._workers, *self._former):
+            for each in self._every():
                 each.use(loop)
+
+    def _every(self) -> list[_Worker]:
+        return [*self._workers, *self._former, *([] if self._alone is None else [self._alone])]
 
     async def _loaded(self, workers: Sequence[_Worker]) -> None:
         changed = asyncio.Event()
@@ -400,9 +410,9 @@ class Pool:
         self._workers = [each for each in self._workers if each is not worker]
         if worker.begun:
             self._fill()
-        elif self._again is None and self._loop is not None:
-            self._again = self._loop.call_later(AGAIN_SECONDS, self._fill)
-        if not self._workers:
+            return
+        self._fill_later()
+        if not self._workers:  # with these rules nobody begins: nothing waits for ever
             for call in self._waiting:
                 call.suspect()
             self._waiting.clear()
@@ -411,7 +421,16 @@ class Pool:
         if self._again is not None:
             self._again.cancel()
             self._again = None
-        self._workers += [self._make(self._settings) for _ in range(self.size - len(self._workers))]
+        try:
+            while len(self._workers) < self.size:
+                self._workers.append(self._make(self._settings))
+        except OSError:  # the machine gives no more processes now
+            _log.error("worker_not_started", workers=self.size)
+            self._fill_later()
+
+    def _fill_later(self) -> None:
+        if self._again is None and self._loop is not None:
+            self._again = self._loop.call_later(AGAIN_SECONDS, self._fill)
 
     def _clear(self) -> None:
         """Former workers end when they hold nothing any more, and are forgotten when they are gone."""

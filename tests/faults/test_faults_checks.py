@@ -151,7 +151,7 @@ async def test_a_message_that_kills_workers_is_parked_and_its_neighbours_go_on(t
 
 @pytest.mark.slow
 async def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
-    """SIGKILL to worker processes while they work: the pool is made anew and every message is mapped."""
+    """SIGKILL to a worker process while it works: another takes its place and every message is mapped."""
     pushed = Pushed()
     async with Site(tmp_path, RESEND) as site:
         await site.prepare(registry(ROOT))

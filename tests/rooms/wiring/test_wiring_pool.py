@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -267,6 +268,35 @@ async def test_a_stop_waits_for_no_call(settings: Settings) -> None:
     assert time.monotonic() - began < END_SECONDS + 1
     assert not any(map(alive, found))
     assert all(isinstance(e, asyncio.CancelledError) for e in await asyncio.gather(*under_way, return_exceptions=True))
+    with pytest.raises(WorkerDied):
+        await pool.run(os.getpid)
+
+
+async def test_a_machine_without_room_for_a_process_gets_it_later(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the process table is full, calls wait and nothing is lost."""
+    monkeypatch.setattr("gateway.pool.AGAIN_SECONDS", 0.3)
+    with Pool(settings, b"a key for tests") as pool:
+        before = await pids(pool)
+        make, tries = pool._make, []
+
+        def full(wanted: Settings) -> Any:
+            tries.append(1)
+            if len(tries) < 3:
+                raise BlockingIOError("no process")
+            return make(wanted)
+
+        monkeypatch.setattr(pool, "_make", full)
+        held = [asyncio.create_task(pool.run(time.sleep, LONG)) for _ in range(pool.size)]
+        waiting = [asyncio.create_task(pool.run(os.getpid)) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        for each in held:
+            each.cancel()
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        assert not set(await asyncio.gather(*waiting)) & before
+        assert len(await pids(pool)) == pool.size
 
 
 _PARENT = """
