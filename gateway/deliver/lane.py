@@ -11,6 +11,7 @@ import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -31,6 +32,9 @@ CANNOT_RENDER: Final = "GW-DELIVER-012"
 NOT_OURS: Final = "GW-DELIVER-005"
 REMEMBERED: Final = 4096  # receipts of the last deliveries, to know an answer that belongs to another message
 STORAGE_PAUSE: Final = 0.5
+CATCHING_UP: Final = 2
+"""How many exchanges of a lane that has fallen behind are in our own hands at once; those under way do not count. A
+destination that is back after hours must not make the others wait while its backlog drains."""
 
 T = TypeVar("T")
 OnOutcome = Callable[[Exchange, Outcome], Awaitable[steps.Extra]]
@@ -86,6 +90,7 @@ class Lane:
         self.tend_at = 0.0
         self._quiet = decide.quiet_hours(destination.quiet_hours)
         self._heads: deque[Exchange] = deque()
+        self._behind, self._few = False, asyncio.Semaphore(CATCHING_UP)  # behind: more wait than were asked for
         self._seen: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._ring = asyncio.Event()
         self._stopping = False
@@ -164,6 +169,7 @@ class Lane:
         if room > len(self._heads):
             ask = len(self.running) + 3 * self.destination.concurrency
             self._heads = deque(await self._runnable(now, ask))
+            self._behind = len(self._heads) >= ask
         while room > 0 and self._heads:
             head = self._heads.popleft()
             if head.id not in self.running:
@@ -202,22 +208,36 @@ class Lane:
 
     # --- one exchange -----------------------------------------------------------------------
 
+    def _in_hand(self) -> AbstractAsyncContextManager[None]:
+        """Around our own part of an exchange: one of few where this lane has fallen behind."""
+        return self._few if self._behind else nullcontext()
+
     async def _deliver(self, exchange: Exchange) -> None:
+        async with self._in_hand():
+            ready = await self._prepare(exchange)
+        if ready is None:
+            return
+        flying, attempt = ready
+        began = self.tools.clock.monotonic()
+        outcome = self._known(flying, await self._send(attempt))
+        self.tools.observe(self.destination.id, outcome.state, self.tools.clock.monotonic() - began)
+        async with self._in_hand():
+            await self.settle(flying, attempt, outcome)
+
+    async def _prepare(self, exchange: Exchange) -> tuple[Exchange, Attempt] | None:
+        """Claimed, rendered, and its bytes on disk: it may leave. None where it may not."""
         claimed = await self._claim(exchange)
         if claimed is None:
-            return
+            return None
         attempt = await self._render(claimed)
         if attempt is None:
-            return
+            return None
         step, flying = steps.leave(claimed, attempt, attempt.started_at)
         if not await self.insist(step):
             # Nothing left us: somebody else has it, or a commit that broke was stored after all.
             self.doubtful.add(exchange.id)
-            return
-        began = self.tools.clock.monotonic()
-        outcome = self._known(flying, await self._send(attempt))
-        self.tools.observe(self.destination.id, outcome.state, self.tools.clock.monotonic() - began)
-        await self.settle(flying, attempt, outcome)
+            return None
+        return flying, attempt
 
     async def _claim(self, exchange: Exchange) -> Exchange | None:
         step, claimed = steps.claim(exchange, self.tools.clock.now())

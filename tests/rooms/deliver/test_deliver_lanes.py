@@ -522,6 +522,27 @@ async def test_a_clock_that_is_set_back_does_not_stop_delivery(memory: Memory) -
         await until(lambda: memory.states() == {"e1": "delivered"})
 
 
+@pytest.mark.parametrize(("waiting", "most"), [(200, 2), (6, 6)])
+async def test_a_lane_that_fell_behind_is_served_by_few_hands_and_waits_for_as_many_answers(
+    memory: Memory, waiting: int, most: int
+) -> None:
+    """Its backlog must not fill the process; a slow destination is still asked as often as its settings allow."""
+    await memory.commit(routed(*(exchange(f"e{n}", subject=f"s{n}") for n in range(waiting))))
+    in_hand: list[int] = []
+    under_way: list[int] = []
+
+    def watch(step: Step) -> None:
+        states = list(memory.states().values())
+        in_hand.append(sum(each == "claimed" for each in states))
+        under_way.append(sum(each == "in_flight" for each in states))
+
+    memory.watch = watch
+    async with running(one(Scripted(seconds=0.02), memory, destination(concurrency=6))):
+        await until(lambda: list(memory.states().values()).count("delivered") >= waiting // 2)
+    assert max(in_hand) == most
+    assert max(under_way) == 6
+
+
 async def test_memory_is_bounded_by_concurrency_and_not_by_the_backlog(memory: Memory) -> None:
     """A backlog lives in the ledger; the lane holds a handful of it."""
     await memory.commit(routed(*(exchange(f"e{n}", subject=f"s{n}") for n in range(2000))))
