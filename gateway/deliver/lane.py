@@ -35,6 +35,8 @@ STORAGE_PAUSE: Final = 0.5
 CATCHING_UP: Final = 2
 """How many exchanges of a lane that has fallen behind are in our own hands at once; those under way do not count. A
 destination that is back after hours must not make the others wait while its backlog drains."""
+COMPANY_SECONDS: Final = 2.0
+"""How long after its last delivery another destination is still one that would wait."""
 
 T = TypeVar("T")
 OnOutcome = Callable[[Exchange, Outcome], Awaitable[steps.Extra]]
@@ -64,6 +66,7 @@ class Tools:
     sweep_seconds: float = 1.0
     tend_seconds: float = 5.0
     heads: Heads | None = None  # where runnable heads come from; None: the ledger is asked
+    delivering: dict[str, float] = field(default_factory=dict)  # when each destination's last delivery began
     sole_owner: bool = True  # nobody else claims from this ledger, so what is claimed and not running is an orphan
 
 
@@ -209,10 +212,15 @@ class Lane:
     # --- one exchange -----------------------------------------------------------------------
 
     def _in_hand(self) -> AbstractAsyncContextManager[None]:
-        """Around our own part of an exchange: one of few where this lane has fallen behind."""
-        return self._few if self._behind else nullcontext()
+        """Around our own part of an exchange: one of few where this lane has fallen behind and others are at work."""
+        return self._few if self._behind and self._in_company() else nullcontext()
+
+    def _in_company(self) -> bool:
+        late = self.tools.clock.monotonic() - COMPANY_SECONDS
+        return any(at > late for id, at in self.tools.delivering.items() if id != self.destination.id)
 
     async def _deliver(self, exchange: Exchange) -> None:
+        self.tools.delivering[self.destination.id] = self.tools.clock.monotonic()
         async with self._in_hand():
             ready = await self._prepare(exchange)
         if ready is None:
