@@ -31,10 +31,10 @@ _SQLITE_WRITER: Final = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA wal_autocheckpoint=4000",  # 16 MB: a message writes some 180 pages, and each checkpoint syncs twice
-    "PRAGMA cache_size=-65536",  # 64 MiB: with SQLite's own 2 a publishing commit reads its indexes again and again
+    "PRAGMA cache_size=-16384",  # 16 MiB: with SQLite's own 2 a publishing commit reads its indexes again and again
     "PRAGMA journal_size_limit=67108864",
 )
-_SQLITE_READER: Final = ("PRAGMA query_only=ON", "PRAGMA cache_size=-16384")
+_SQLITE_READER: Final = ("PRAGMA query_only=ON", "PRAGMA cache_size=-8192")
 _SQLITE_MEASURER: Final = ("PRAGMA temp_store=FILE", "PRAGMA cache_size=-65536")
 _POSTGRES_WRITER: Final = (
     "SET synchronous_commit = on",

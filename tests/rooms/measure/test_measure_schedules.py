@@ -25,7 +25,8 @@ class Signing:
     """Signs nothing: the loop is what is tested here."""
 
     async def run(self, work: Callable[..., Any], *given: Any) -> Any:
-        return Evidence(jws="e30..AA", algorithm="ES256", certificate_digest="0" * 64, signed_at=given[-1])
+        proof = Evidence(jws="e30..AA", algorithm="ES256", certificate_digest="0" * 64, signed_at=given[-1])
+        return given[1], proof  # `workers.seal`
 
 
 @pytest.fixture(scope="module")
