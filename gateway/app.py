@@ -305,6 +305,7 @@ class Gateway:
         """Rules were loaded anew."""
         self.mapper = mapper
         self.work.use(programmes)
+        workers.settle_anew()
 
     def _render(self, document: Json, target: str, values: Mapping[str, str]) -> bytes:
         """By the mapping files that are in use now."""

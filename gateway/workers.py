@@ -210,14 +210,18 @@ def begin(settings: Settings, id_key: bytes) -> None:
 def settle() -> None:
     """Once the rules are loaded: they are never garbage, and results are freed by their counts, not by cycles.
 
-    Without it the collector walks all rules again and again: an eighth of the parent's time, measured. Called again
-    after a reload it lets go of the former rules.
+    Without it the collector walks all rules again and again: an eighth of the parent's time, measured.
     """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def settle_anew() -> None:
+    """After a reload, where `settle` was called: let go of the former rules and leave the new ones alone."""
     if gc.get_freeze_count():
         gc.unfreeze()
         gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+        gc.freeze()
 
 
 class Part(msgspec.Struct, frozen=True):
